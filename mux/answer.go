@@ -1,0 +1,259 @@
+package mux
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The contract's ValuedResponse: type = 1, bool_result = 3, message = 4.
+const (
+	respType    = 1
+	respBool    = 3
+	respMessage = 4
+
+	typeContinue = 0
+	typeIgnore   = 1
+	typeStop     = 2
+)
+
+// answer is a decoded ValuedResponse.
+type answer struct {
+	typ     uint64
+	allowed bool   // access hooks
+	msg     []byte // message hooks: the encoded Message
+}
+
+// parseAnswer decodes and checks a provider's ValuedResponse to hook h. EMQX
+// ignores an answer without a value; here it is an error, so that a provider
+// that forgot its verdict does not let everyone in.
+func parseAnswer(h Hook, b []byte) (answer, error) {
+	var a answer
+	var hasBool, hasMsg bool
+	ok := eachField(b, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+		switch {
+		case num == respType && typ == protowire.VarintType:
+			a.typ, _ = protowire.ConsumeVarint(val)
+		case num == respBool && typ == protowire.VarintType:
+			v, _ := protowire.ConsumeVarint(val)
+			a.allowed, hasBool, hasMsg = v != 0, true, false
+		case num == respMessage && typ == protowire.BytesType:
+			a.msg, hasBool, hasMsg = val, false, true
+		}
+		return true
+	})
+	switch {
+	case !ok:
+		return a, errors.New("the answer is no protobuf message")
+	case a.typ == typeIgnore:
+		return a, nil
+	case a.typ > typeStop:
+		return a, fmt.Errorf("the answer has the unknown type %d", a.typ)
+	case h.Access() && !hasBool:
+		return a, fmt.Errorf("the answer to %s has no bool_result", h)
+	case !h.Access() && !hasMsg:
+		return a, fmt.Errorf("the answer to %s has no message", h)
+	}
+	return a, nil
+}
+
+func appendVarintField(b []byte, num protowire.Number, v uint64) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+}
+
+func appendBytesField(b []byte, num protowire.Number, v []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), v)
+}
+
+// The answers that need no value.
+var (
+	emptySuccess   = []byte{}
+	ignoreResponse = appendVarintField(nil, respType, typeIgnore)
+)
+
+func boolResponse(typ uint64, allowed bool) []byte {
+	var b []byte
+	if typ != typeContinue {
+		b = appendVarintField(b, respType, typ)
+	}
+	return appendVarintField(b, respBool, protowire.EncodeBool(allowed))
+}
+
+func messageResponse(typ uint64, msg []byte) []byte {
+	b := make([]byte, 0, len(msg)+16)
+	if typ != typeContinue {
+		b = appendVarintField(b, respType, typ)
+	}
+	return appendBytesField(b, respMessage, msg)
+}
+
+// withResult is the request body with its bool field num set to v.
+func withResult(body []byte, num protowire.Number, v bool) []byte {
+	b := withoutFields(make([]byte, 0, len(body)+2), body, num)
+	if v {
+		b = appendVarintField(b, num, 1)
+	}
+	return b
+}
+
+// withMessage is the request body with its Message field num replaced.
+func withMessage(body []byte, num protowire.Number, msg []byte) []byte {
+	b := withoutFields(make([]byte, 0, len(body)+len(msg)+16), body, num)
+	return appendBytesField(b, num, msg)
+}
+
+// withoutFields appends to dst all fields of b, byte for byte, but the named
+// ones. b must be well-formed.
+func withoutFields(dst, b []byte, drop ...protowire.Number) []byte {
+next:
+	for len(b) > 0 {
+		num, _, n := protowire.ConsumeField(b)
+		if n < 0 {
+			return dst
+		}
+		field := b[:n]
+		b = b[n:]
+		for _, d := range drop {
+			if num == d {
+				continue next
+			}
+		}
+		dst = append(dst, field...)
+	}
+	return dst
+}
+
+// content is what a provider may change in a message.
+type content struct {
+	qos     uint64
+	topic   []byte
+	payload []byte
+	publish allowPublish
+}
+
+// allowPublish is the header allow_publish: absent, "true" or "false".
+type allowPublish uint8
+
+const (
+	publishUnsaid allowPublish = iota
+	publishTrue
+	publishFalse
+)
+
+const allowPublishHeader = "allow_publish"
+
+// parseContent reads the changeable part of an encoded Message; ok is false
+// when it is malformed.
+func parseContent(msg []byte) (c content, ok bool) {
+	ok = eachField(msg, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+		switch {
+		case num == msgQoS && typ == protowire.VarintType:
+			c.qos, _ = protowire.ConsumeVarint(val)
+		case num == msgTopic && typ == protowire.BytesType:
+			c.topic = val
+		case num == msgPayload && typ == protowire.BytesType:
+			c.payload = val
+		case num == msgHeaders && typ == protowire.BytesType:
+			var key, value []byte
+			if !lastBytes(val, 1, &key) || !lastBytes(val, 2, &value) {
+				return false
+			}
+			if string(key) == allowPublishHeader {
+				switch string(value) {
+				case "true":
+					c.publish = publishTrue
+				case "false":
+					c.publish = publishFalse
+				}
+			}
+		}
+		return true
+	})
+	return c, ok
+}
+
+// mergeMessage is cur with what the provider's message says of qos, topic,
+// payload and allow_publish: what EMQX takes from an answer, and nothing else,
+// so that no provider can show the next one a forged sender. A provider that
+// does not repeat allow_publish leaves it: a message once refused stays
+// refused until somebody says "true".
+func mergeMessage(cur, provider []byte) (merged []byte, changed bool, err error) {
+	was, ok := parseContent(cur)
+	if !ok {
+		return nil, false, errors.New("the request's message is malformed")
+	}
+	is, ok := parseContent(provider)
+	if !ok {
+		return nil, false, errors.New("the answer's message is malformed")
+	}
+	if wrong := checkTopicName(is.topic); wrong != "" {
+		return nil, false, fmt.Errorf("the answer's message cannot be published: %s", wrong)
+	}
+	if is.qos > 2 {
+		return nil, false, fmt.Errorf("the answer's message has QoS %d", is.qos)
+	}
+	if is.publish == publishUnsaid {
+		is.publish = was.publish
+	}
+	if is.qos == was.qos && is.publish == was.publish && bytes.Equal(is.topic, was.topic) && bytes.Equal(is.payload, was.payload) {
+		return cur, false, nil
+	}
+	return buildMessage(cur, is), true, nil
+}
+
+// refuse is msg with allow_publish="false". Of a malformed message nothing is
+// kept but the refusal.
+func refuse(msg []byte) []byte {
+	c, ok := parseContent(msg)
+	if !ok {
+		msg, c = nil, content{}
+	}
+	c.publish = publishFalse
+	return buildMessage(msg, c)
+}
+
+// buildMessage is cur with its changeable part replaced by c; all else,
+// unknown fields too, stays byte for byte.
+func buildMessage(cur []byte, c content) []byte {
+	b := make([]byte, 0, len(cur)+len(c.payload)+len(c.topic)+40)
+	eachField(cur, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+		switch num {
+		case msgQoS, msgTopic, msgPayload:
+			return true
+		case msgHeaders:
+			var key []byte
+			if typ == protowire.BytesType && lastBytes(val, 1, &key) && string(key) == allowPublishHeader {
+				return true
+			}
+		}
+		b = protowire.AppendTag(b, num, typ)
+		if typ == protowire.BytesType {
+			b = protowire.AppendBytes(b, val)
+		} else {
+			b = append(b, val...)
+		}
+		return true
+	})
+	if c.qos != 0 {
+		b = appendVarintField(b, msgQoS, c.qos)
+	}
+	if len(c.topic) > 0 {
+		b = appendBytesField(b, msgTopic, c.topic)
+	}
+	if len(c.payload) > 0 {
+		b = appendBytesField(b, msgPayload, c.payload)
+	}
+	if c.publish != publishUnsaid {
+		value := "true"
+		if c.publish == publishFalse {
+			value = "false"
+		}
+		var entry []byte
+		entry = appendBytesField(entry, 1, []byte(allowPublishHeader))
+		entry = appendBytesField(entry, 2, []byte(value))
+		b = appendBytesField(b, msgHeaders, entry)
+	}
+	return b
+}

@@ -1,0 +1,52 @@
+// Package mux is hookmux's engine: it takes one event of a broker, fans it out
+// to the providers that want it, and merges their answers into one.
+//
+// # Use
+//
+//	m := mux.New(mux.Options{})
+//	m.SetProviders([]*mux.Provider{mux.NewProvider(mux.Spec{Name: "login"}, log)})
+//	m.SetReady()
+//	answer := m.Dispatch(ctx, mux.NewEvent(mux.ClientAuthenticate, body))
+//
+// A provider has no connection of its own: its host (package host) puts one in
+// with Provider.Up and takes it away with Provider.Down.
+//
+// # One event's way
+//
+// Dispatch reads the client id and the topic from the encoded request, loads
+// the route table (an immutable snapshot) and, for a valued hook, asks the
+// providers in config order, each with the value so far, as EMQX asks its
+// ExHook servers. A notification is put into the lane of each provider that
+// wants it and answered at once.
+//
+// Requests are never decoded as a whole: a provider gets the bytes that the
+// broker sent. Only a value that a provider changed is written into them.
+//
+// # What EMQX's chain does otherwise
+//
+// An answer without a value, or with a message that cannot be published, is not
+// ignored but follows the failure policy. Of an answer's message only QoS, topic,
+// payload and allow_publish reach the next provider, which is all that EMQX
+// takes in the end. allow_publish="false" stays until a provider says "true".
+//
+// # Order, and what may block
+//
+// Notifications of one client reach a provider in the order in which Dispatch
+// took them, one at a time; those of different clients run beside each other.
+// Dispatch blocks for a valued hook until its answer is there or its deadline
+// is near, and for a notification only with delivery sync or overflow block.
+// An async notification is tried once: one that was under way when the
+// provider crashed is counted as lost, because it may have been handled and may
+// be what kills the provider; those behind it wait for the next start.
+//
+// # Who loses what
+//
+// Everything that goes missing has a Reason, from a closed set, which is the
+// error, the log field and the counter alike. For each provider, once its lane
+// is empty, Stats.Sent = Stats.Delivered + the sum of Stats.Dropped.
+//
+// # Testing
+//
+// A Conn is two methods, so a test can be a provider in a few lines; for real
+// child processes use package host, for a whole sidecar package app.
+package mux

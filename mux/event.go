@@ -1,0 +1,89 @@
+package mux
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Event is one call of one hook by a broker: the request as it came, and views
+// into it that routing needs. Body is shared by everyone who handles the event;
+// nobody may change it.
+type Event struct {
+	Hook Hook
+	Body []byte // the request message, as the broker encoded it
+
+	client    []byte // the client id, which orders notifications; may be empty
+	msg       []byte // the Message field, for message hooks
+	topic     []byte // its topic
+	malformed bool   // Body is no protobuf message: nothing above can be trusted
+}
+
+// NewEvent reads from body what routing needs and keeps body, not a copy.
+func NewEvent(h Hook, body []byte) Event {
+	e := Event{Hook: h, Body: body}
+	row := &hooks[h]
+	ok := eachField(body, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+		if typ != protowire.BytesType {
+			return true
+		}
+		if num == row.client.outer && !lastBytes(val, row.client.inner, &e.client) {
+			return false
+		}
+		if num == row.message && row.message != 0 {
+			// A repeated singular message merges, says protobuf. No broker
+			// sends one; whoever does is not trusted with routing.
+			if e.msg != nil {
+				return false
+			}
+			e.msg = val
+			return lastBytes(val, msgTopic, &e.topic)
+		}
+		return true
+	})
+	e.malformed = !ok
+	return e
+}
+
+// Client is the id of the client the event is about; for message.publish and
+// message.dropped the publisher's. Empty when the broker named none.
+func (e *Event) Client() string { return string(e.client) }
+
+// Topic is the message's topic; empty for other hooks.
+func (e *Event) Topic() string { return string(e.topic) }
+
+// Malformed says that the body is no valid protobuf message.
+func (e *Event) Malformed() bool { return e.malformed }
+
+// eachField calls f for each field of an encoded message, with the bytes of
+// its value (without tag and length). It reports whether b is well-formed and f
+// never answered false.
+func eachField(b []byte, f func(num protowire.Number, typ protowire.Type, val []byte) bool) bool {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return false
+		}
+		b = b[n:]
+		var val []byte
+		if typ == protowire.BytesType {
+			val, n = protowire.ConsumeBytes(b)
+		} else if n = protowire.ConsumeFieldValue(num, typ, b); n >= 0 {
+			val = b[:n]
+		}
+		if n < 0 || !f(num, typ, val) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+// lastBytes stores field num of the message b, the last one if it is repeated,
+// and reports whether b is well-formed.
+func lastBytes(b []byte, num protowire.Number, to *[]byte) bool {
+	return eachField(b, func(n protowire.Number, typ protowire.Type, val []byte) bool {
+		if n == num && typ == protowire.BytesType {
+			*to = val
+		}
+		return true
+	})
+}

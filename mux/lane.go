@@ -1,0 +1,269 @@
+package mux
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// laneShards is how many notifications of one provider are under way at a
+// time. Events of one client share a shard, which keeps their order.
+const laneShards = 16
+
+// eventOverhead is what a waiting event costs besides its body, roughly.
+const eventOverhead = 96
+
+// lane holds one provider's notifications until they are handled: bounded in
+// events and bytes, in order per client. While the provider is down or its
+// breaker is open they wait; an event whose delivery failed is not tried again,
+// since it may have been handled, or may be what kills the provider.
+type lane struct {
+	p      *Provider
+	events atomic.Int64
+	bytes  atomic.Int64
+	room   notifier // tells when an event has left, for the overflow policy block
+
+	seed    maphash.Seed
+	shards  [laneShards]shard
+	workers sync.WaitGroup
+	ctx     context.Context // ends when close has waited long enough
+	stop    context.CancelFunc
+}
+
+type shard struct {
+	mu      sync.Mutex
+	queue   []Event
+	head    int  // queue[:head] has been taken
+	running bool // a goroutine drains the shard
+	closed  bool
+}
+
+func newLane(p *Provider) *lane {
+	l := &lane{p: p, seed: maphash.MakeSeed()}
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	return l
+}
+
+func (l *lane) waiting() (events, bytes int64) { return l.events.Load(), l.bytes.Load() }
+
+func cost(ev *Event) int64 { return int64(len(ev.Body)) + eventOverhead }
+
+// push takes the event or drops it. Only the overflow policy block waits, at
+// most until ctx ends.
+func (l *lane) push(ctx context.Context, ev Event) {
+	if hooks[ev.Hook].kind != lifecycle {
+		l.p.stats.Sent.Add(1)
+	}
+	s := &l.shards[maphash.Bytes(l.seed, ev.client)%laneShards]
+	if !l.reserve(ctx, &ev, s) {
+		l.drop(&ev, ReasonLaneFull, nil)
+		return
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		l.release(&ev)
+		l.drop(&ev, ReasonShutdown, nil)
+		return
+	}
+	s.queue = append(s.queue, ev)
+	start := !s.running
+	if start {
+		s.running = true
+		l.workers.Add(1)
+	}
+	s.mu.Unlock()
+	if start {
+		go l.drain(s)
+	}
+}
+
+// reserve makes room for the event as the overflow policy says.
+func (l *lane) reserve(ctx context.Context, ev *Event, s *shard) bool {
+	if cost(ev) > l.p.spec.Lane.Bytes {
+		return false
+	}
+	for {
+		var wait <-chan struct{}
+		if l.p.spec.Lane.Overflow == Block {
+			wait = l.room.wait() // before the attempt, so that no change is missed
+		}
+		if l.events.Add(1) <= int64(l.p.spec.Lane.Events) {
+			if l.bytes.Add(cost(ev)) <= l.p.spec.Lane.Bytes {
+				return true
+			}
+			l.bytes.Add(-cost(ev))
+		}
+		l.events.Add(-1)
+		switch l.p.spec.Lane.Overflow {
+		case DropOldest:
+			if !l.dropOldest(s) {
+				return false
+			}
+		case Block:
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return false
+			case <-l.ctx.Done():
+				return false
+			}
+		default:
+			return false
+		}
+	}
+}
+
+// dropOldest drops the longest waiting event of the new one's shard, or of
+// the next shard that has one.
+func (l *lane) dropOldest(from *shard) bool {
+	if ev, ok := from.pop(); ok {
+		l.release(&ev)
+		l.drop(&ev, ReasonLaneFull, nil)
+		return true
+	}
+	for i := range l.shards {
+		if ev, ok := l.shards[i].pop(); ok {
+			l.release(&ev)
+			l.drop(&ev, ReasonLaneFull, nil)
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lane) release(ev *Event) {
+	l.bytes.Add(-cost(ev))
+	l.events.Add(-1)
+	if l.p.spec.Lane.Overflow == Block {
+		l.room.broadcast()
+	}
+}
+
+func (s *shard) pop() (ev Event, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.popLocked()
+}
+
+func (s *shard) popLocked() (ev Event, ok bool) {
+	if s.head == len(s.queue) {
+		return ev, false
+	}
+	ev, s.queue[s.head] = s.queue[s.head], Event{} // so that the body can be freed
+	s.head++
+	switch {
+	case s.head == len(s.queue):
+		s.queue, s.head = s.queue[:0], 0
+		if cap(s.queue) > 1024 {
+			s.queue = nil
+		}
+	case s.head > 1024 && s.head > len(s.queue)/2:
+		n := copy(s.queue, s.queue[s.head:])
+		clear(s.queue[n:])
+		s.queue, s.head = s.queue[:n], 0
+	}
+	return ev, true
+}
+
+// drain delivers the shard's events one after another and ends when there are
+// none left, so that idle lanes cost no goroutine.
+func (l *lane) drain(s *shard) {
+	defer l.workers.Done()
+	for {
+		s.mu.Lock()
+		ev, ok := s.popLocked()
+		if !ok {
+			s.running = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		reason, err := l.deliver(&ev)
+		if reason != ReasonNone {
+			l.drop(&ev, reason, err)
+		} else if hooks[ev.Hook].kind != lifecycle {
+			l.p.stats.Delivered.Add(1)
+		}
+		l.release(&ev) // last: an empty lane means that all is counted
+	}
+}
+
+// deliver hands the event to the provider, waiting for it to be up and for
+// its breaker to let a call through.
+func (l *lane) deliver(ev *Event) (Reason, error) {
+	for {
+		lk := l.p.link.Load()
+		var probe <-chan time.Time
+		if lk != nil {
+			reason, retry, err := l.p.notify(l.ctx, lk, ev.Hook, ev.Body)
+			switch {
+			case l.ctx.Err() != nil && reason != ReasonNone:
+				return ReasonShutdown, nil
+			case !retry:
+				return reason, err
+			case reason == ReasonBreakerOpen:
+				probe = time.After(min(max(l.p.spec.Breaker.Open/10, time.Millisecond), time.Second))
+			default: // the connection is gone, which its host may not have said yet
+				select {
+				case <-lk.gone:
+				case <-l.ctx.Done():
+					return ReasonShutdown, nil
+				}
+				continue
+			}
+		}
+		changed := l.p.linkUp.wait()
+		if l.p.link.Load() != lk {
+			continue // before wait, so that nobody would have told us
+		}
+		select {
+		case <-changed:
+		case <-probe:
+		case <-l.ctx.Done():
+			return ReasonShutdown, nil
+		}
+	}
+}
+
+// drop counts a lost event and says so, at a bounded rate.
+func (l *lane) drop(ev *Event, r Reason, err error) {
+	if hooks[ev.Hook].kind == lifecycle {
+		return
+	}
+	l.p.stats.Dropped[r].Add(1)
+	ok, held := l.p.failLog[r].allow()
+	if !ok {
+		return
+	}
+	attrs := []any{"hook", ev.Hook.String(), "client", ev.Client(), "reason", r.String()}
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	if held > 0 {
+		attrs = append(attrs, "more_like_it", held)
+	}
+	l.p.log.Log(context.Background(), slog.LevelWarn, "notification lost", attrs...)
+}
+
+// close takes no more events, delivers the waiting ones until ctx ends, and
+// drops the rest.
+func (l *lane) close(ctx context.Context) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+	}
+	done := make(chan struct{})
+	go func() { l.workers.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	l.stop()
+	<-done
+}

@@ -1,0 +1,193 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DefaultEventTimeout is how long a broker waits for an answer at most.
+const DefaultEventTimeout = 4 * time.Second
+
+// Options are what all events share.
+type Options struct {
+	// Timeout bounds one event, all providers together; a broker's own deadline
+	// bounds it further. Default 4 s.
+	Timeout time.Duration
+	// Defaults are the answers to access hooks about which no provider has an
+	// opinion: true allows. A hook without one is answered IGNORE.
+	Defaults map[Hook]bool
+	// Log gets what operators must know. Default: slog.Default().
+	Log *slog.Logger
+}
+
+// Mux fans events out to providers and merges their answers. All methods may
+// be called from any goroutine.
+type Mux struct {
+	opts    Options
+	log     *slog.Logger
+	table   atomic.Pointer[table]
+	brokers registrations
+
+	mu        sync.Mutex // serialises changes of the table
+	readyOnce sync.Once
+	ready     chan struct{}
+	malformed rateLimit
+	panics    rateLimit
+}
+
+// New makes a Mux without providers. Until SetReady it keeps brokers waiting,
+// within their deadline.
+func New(opts Options) *Mux {
+	setDefault(&opts.Timeout, DefaultEventTimeout)
+	if opts.Log == nil {
+		opts.Log = slog.Default()
+	}
+	m := &Mux{opts: opts, log: opts.Log, ready: make(chan struct{})}
+	m.table.Store(newTable(nil, opts.Defaults))
+	return m
+}
+
+// SetProviders puts the providers in place, in chain order.
+func (m *Mux) SetProviders(providers []*Provider) {
+	for _, p := range providers {
+		p.mu.Lock()
+		p.changed = m.rebuild
+		p.mu.Unlock()
+	}
+	m.swap(func(*table) []*Provider { return providers })
+}
+
+// Providers are the providers in chain order.
+func (m *Mux) Providers() []*Provider { return m.table.Load().providers }
+
+// rebuild makes a new table after a provider has said what it wants.
+func (m *Mux) rebuild() { m.swap(func(t *table) []*Provider { return t.providers }) }
+
+func (m *Mux) swap(providers func(*table) []*Provider) {
+	m.mu.Lock()
+	t := newTable(providers(m.table.Load()), m.opts.Defaults)
+	m.table.Store(t)
+	m.mu.Unlock()
+	m.warnGrown(t)
+}
+
+// SetReady says that every provider has had its first chance to start: from
+// now on one that is down follows its failure policy. Calls after the first do
+// nothing.
+func (m *Mux) SetReady() { m.readyOnce.Do(func() { close(m.ready) }) }
+
+// awaitReady reports whether the providers have settled before ctx ended.
+func (m *Mux) awaitReady(ctx context.Context) bool {
+	select {
+	case <-m.ready:
+		return true
+	default:
+	}
+	select {
+	case <-m.ready:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Dispatch answers an event of a broker: an encoded ValuedResponse for a
+// valued hook, an empty message for a notification. It always answers, and
+// before ctx's deadline.
+func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
+	defer func() {
+		if r := recover(); r != nil {
+			if ok, _ := m.panics.allow(); ok {
+				m.log.Error("bug in hookmux: event refused", "hook", ev.Hook.String(), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			}
+			response = denial(&ev)
+		}
+	}()
+	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
+	defer cancel()
+
+	if ev.malformed {
+		if ok, held := m.malformed.allow(); ok {
+			m.log.Warn("a broker sent a request that is no protobuf message: refused", "hook", ev.Hook.String(), "bytes", len(ev.Body), "more_like_it", held)
+		}
+		return denial(&ev)
+	}
+	if !m.awaitReady(ctx) {
+		return denial(&ev)
+	}
+	routes := m.table.Load().routes[ev.Hook]
+	if !ev.Hook.Valued() {
+		notify(ctx, &ev, routes)
+		return emptySuccess
+	}
+	return m.decide(ctx, &ev, routes)
+}
+
+// deadline is when the answer has to be ready: the smaller of the broker's and
+// our own, less a reserve for the way back.
+func (m *Mux) deadline(ctx context.Context) time.Time {
+	now := time.Now()
+	d := now.Add(m.opts.Timeout)
+	if theirs, ok := ctx.Deadline(); ok {
+		left := theirs.Sub(now)
+		if ours := now.Add(left - reserve(left)); ours.Before(d) {
+			d = ours
+		}
+	}
+	return d
+}
+
+// reserve is what the way back to the broker may take: a twentieth of the
+// time, between 2 and 100 ms.
+func reserve(left time.Duration) time.Duration {
+	return min(max(left/20, 2*time.Millisecond), 100*time.Millisecond)
+}
+
+// notify hands a notification to all who want it.
+func notify(ctx context.Context, ev *Event, routes []route) {
+	var wg sync.WaitGroup
+	for i := range routes {
+		r := &routes[i]
+		if !r.want.matches(ev.topic) && ev.Hook.HasTopics() {
+			continue
+		}
+		if r.p.spec.Delivery == Sync {
+			wg.Go(func() { r.p.notifySync(ctx, ev) })
+		} else {
+			r.p.lane.push(ctx, *ev)
+		}
+	}
+	wg.Wait()
+}
+
+// notifySync delivers one notification while the broker waits.
+func (p *Provider) notifySync(ctx context.Context, ev *Event) {
+	p.stats.Sent.Add(1)
+	l := p.link.Load()
+	if l == nil {
+		p.lane.drop(ev, ReasonDown, nil)
+		return
+	}
+	if r, _, err := p.notify(ctx, l, ev.Hook, ev.Body); r != ReasonNone {
+		p.lane.drop(ev, r, err)
+		return
+	}
+	p.stats.Delivered.Add(1)
+}
+
+// denial refuses an event without asking anyone; a notification is acknowledged.
+func denial(ev *Event) []byte {
+	switch hooks[ev.Hook].kind {
+	case access:
+		return boolResponse(typeStop, false)
+	case message:
+		return messageResponse(typeStop, refuse(ev.msg))
+	default:
+		return emptySuccess
+	}
+}

@@ -1,0 +1,83 @@
+package mux
+
+import "fmt"
+
+// Policy is what a valued hook does without an answer. The zero value denies.
+type Policy uint8
+
+// The failure policies.
+const (
+	Deny   Policy = iota // refuse: result false, or a message that is not published
+	Ignore               // as if the provider were not there
+	Allow                // access hooks: result true; message hooks: as Ignore
+)
+
+var policyNames = []string{"deny", "ignore", "allow"}
+
+func (p Policy) String() string { return policyNames[p] }
+
+// PolicyNames lists the words that ParsePolicy takes.
+func PolicyNames() []string { return policyNames }
+
+// ParsePolicy reads a word of the config.
+func ParsePolicy(s string) (Policy, error) {
+	for i, n := range policyNames {
+		if s == n {
+			return Policy(i), nil
+		}
+	}
+	return 0, fmt.Errorf("%q is no failure policy: use deny, ignore or allow", s)
+}
+
+// Overflow is what a full lane does with one more event. The zero value drops it.
+type Overflow uint8
+
+// The overflow policies.
+const (
+	DropNewest Overflow = iota // the new event is dropped
+	DropOldest                 // the longest waiting event is dropped
+	Block                      // the broker waits for room, at most until the event's deadline
+)
+
+var overflowNames = []string{"drop_newest", "drop_oldest", "block"}
+
+func (o Overflow) String() string { return overflowNames[o] }
+
+// OverflowNames lists the words that ParseOverflow takes.
+func OverflowNames() []string { return overflowNames }
+
+// ParseOverflow reads a word of the config.
+func ParseOverflow(s string) (Overflow, error) {
+	for i, n := range overflowNames {
+		if s == n {
+			return Overflow(i), nil
+		}
+	}
+	return 0, fmt.Errorf("%q is no overflow policy: use drop_newest, drop_oldest or block", s)
+}
+
+// Delivery is how notifications reach a provider. The zero value is async.
+type Delivery uint8
+
+// The deliveries.
+const (
+	Async Delivery = iota // the broker is answered at once, the provider gets the event behind
+	Sync                  // the broker is answered after the provider has handled the event
+)
+
+var deliveryNames = []string{"async", "sync"}
+
+func (d Delivery) String() string { return deliveryNames[d] }
+
+// DeliveryNames lists the words that ParseDelivery takes.
+func DeliveryNames() []string { return deliveryNames }
+
+// ParseDelivery reads a word of the config.
+func ParseDelivery(s string) (Delivery, error) {
+	for i, n := range deliveryNames {
+		if s == n {
+			return Delivery(i), nil
+		}
+	}
+	return 0, fmt.Errorf("%q is no delivery: use async or sync", s)
+}

@@ -1,0 +1,242 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"golang.org/x/sync/semaphore"
+)
+
+// Conn is one live connection to a provider. Its methods are called from many
+// goroutines, return when ctx ends at the latest, and answer ErrDown when the
+// provider went away meanwhile, ErrNotSent when it did before it saw the
+// event, and the context's error when that ended; any other error is the
+// provider's own.
+type Conn interface {
+	// Decide asks a valued hook. req is the encoded request, the answer an
+	// encoded ValuedResponse.
+	Decide(ctx context.Context, h Hook, req []byte) ([]byte, error)
+	// Notify delivers a notification and returns once it has been handled.
+	Notify(ctx context.Context, h Hook, req []byte) error
+}
+
+// Provider is one answerer of events, as the engine sees it: its guard, its
+// lane, and the connection that its host puts in with Up and takes out with
+// Down.
+type Provider struct {
+	spec  Spec
+	log   *slog.Logger
+	slots *semaphore.Weighted
+	lane  *lane
+	stats Stats
+
+	mu      sync.Mutex           // serialises Up and Down
+	link    atomic.Pointer[link] // nil while down
+	linkUp  notifier             // tells when link changes
+	wants   []HookSpec           // guarded by mu: what to ask, once it is known
+	known   bool                 // guarded by mu: wants is what the provider declared
+	changed func()               // told after wants changed
+
+	failLog [numReasons]rateLimit
+}
+
+// link is what lives as long as one process or connection of a provider:
+// a fresh process starts with closed breakers.
+type link struct {
+	conn      Conn
+	decisions [NumHooks]*gobreaker.TwoStepCircuitBreaker[struct{}] // for valued hooks
+	notify    *gobreaker.TwoStepCircuitBreaker[struct{}]
+	gone      chan struct{} // closed by Down
+}
+
+// NewProvider makes a provider that is down. Close ends it.
+func NewProvider(spec Spec, log *slog.Logger) *Provider {
+	p := &Provider{spec: spec.withDefaults(), log: log.With("provider", spec.Name)}
+	p.slots = semaphore.NewWeighted(int64(p.spec.Concurrency))
+	p.lane = newLane(p)
+	p.wants = p.spec.beforeStart()
+	return p
+}
+
+// Name is the provider's name in the config.
+func (p *Provider) Name() string { return p.spec.Name }
+
+// Spec is what the provider was made from, defaults filled in.
+func (p *Provider) Spec() Spec { return p.spec }
+
+// Up makes conn the provider's connection. declared is what OnProviderLoaded
+// answered; an error says why it cannot be served, and leaves the provider
+// down.
+func (p *Provider) Up(conn Conn, declared []HookSpec) error {
+	for _, d := range declared {
+		for _, f := range d.Topics {
+			if err := CheckTopicFilter(f); err != nil {
+				return fmt.Errorf("it declares %s with an invalid filter: %w", d.Hook, err)
+			}
+		}
+	}
+	wants, err := p.spec.effective(declared)
+	if err != nil {
+		return err
+	}
+	l := &link{conn: conn, gone: make(chan struct{})}
+	for _, h := range Hooks() {
+		if h.Valued() {
+			l.decisions[h] = p.newBreaker(h.String())
+		}
+	}
+	l.notify = p.newBreaker("notifications")
+
+	p.mu.Lock()
+	old := p.link.Swap(l)
+	p.wants, p.known = wants, true
+	changed := p.changed
+	p.mu.Unlock()
+	if old != nil {
+		close(old.gone)
+	}
+	// The route table first, so that nobody is asked by an old one.
+	if changed != nil {
+		changed()
+	}
+	p.linkUp.broadcast()
+	return nil
+}
+
+// Down takes the connection away: decisions follow the failure policy,
+// notifications wait in the lane. What the provider wants stays known.
+func (p *Provider) Down() {
+	p.mu.Lock()
+	old := p.link.Swap(nil)
+	p.mu.Unlock()
+	if old != nil {
+		close(old.gone)
+	}
+}
+
+// IsUp says whether the provider has a connection.
+func (p *Provider) IsUp() bool { return p.link.Load() != nil }
+
+// Wants is what the provider is asked, and whether that is known: before its
+// first start, without `hooks` in the config, it is every valued hook.
+func (p *Provider) Wants() (wants []HookSpec, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wants, p.known || p.spec.Hooks != nil
+}
+
+// Close delivers what waits in the lane until ctx ends, counts the rest as
+// dropped, and stops all of the provider's goroutines.
+func (p *Provider) Close(ctx context.Context) {
+	p.lane.close(ctx)
+	p.Down()
+}
+
+// Stats are the provider's counters.
+func (p *Provider) Stats() *Stats { return &p.stats }
+
+// Waiting is how many events and bytes wait in the lane.
+func (p *Provider) Waiting() (events, bytes int64) { return p.lane.waiting() }
+
+// Breaker is the state of the breaker of a valued hook, or of the
+// notifications' for any other: "closed", "open" or "half-open"; "" while down.
+func (p *Provider) Breaker(h Hook) string {
+	l := p.link.Load()
+	if l == nil {
+		return ""
+	}
+	if b := l.decisions[h]; b != nil {
+		return b.State().String()
+	}
+	return l.notify.State().String()
+}
+
+func (p *Provider) newBreaker(what string) *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	failures := uint32(p.spec.Breaker.Failures)
+	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:        what,
+		Timeout:     p.spec.Breaker.Open,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures },
+		IsExcluded:  func(err error) bool { return err == errNotItsFault },
+		// Only logs: a call back into the breaker would deadlock.
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			level := slog.LevelInfo
+			if to == gobreaker.StateOpen {
+				level = slog.LevelWarn
+			}
+			p.log.Log(context.Background(), level, "breaker "+to.String(), "of", what, "was", from.String())
+		},
+	})
+}
+
+// Stats counts what became of events. Notifications: once a lane is empty,
+// Sent is Delivered plus all of Dropped.
+type Stats struct {
+	Sent      atomic.Int64             // notifications meant for the provider
+	Delivered atomic.Int64             // handled without an error
+	Dropped   [numReasons]atomic.Int64 // lost, by Reason
+
+	Decided [NumHooks]atomic.Int64   // answers to valued hooks
+	Missing [numReasons]atomic.Int64 // decisions without an answer, by Reason
+}
+
+// DroppedTotal is the notifications lost for any reason.
+func (s *Stats) DroppedTotal() (n int64) {
+	for i := range s.Dropped {
+		n += s.Dropped[i].Load()
+	}
+	return n
+}
+
+// notifier wakes all who wait for a change.
+type notifier struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// wait is a channel that the next broadcast closes.
+func (n *notifier) wait() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ch == nil {
+		n.ch = make(chan struct{})
+	}
+	return n.ch
+}
+
+func (n *notifier) broadcast() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ch != nil {
+		close(n.ch)
+		n.ch = nil
+	}
+}
+
+// rateLimit lets a log line through now and then and counts the ones between.
+type rateLimit struct {
+	mu      sync.Mutex
+	last    time.Time
+	between int64
+}
+
+// logEvery is how often one provider may log the same kind of failure.
+const logEvery = 5 * time.Second
+
+// allow says whether to log now, and how many were held back since the last.
+func (r *rateLimit) allow() (ok bool, held int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if !r.last.IsZero() && now.Sub(r.last) < logEvery {
+		r.between++
+		return false, 0
+	}
+	held, r.between, r.last = r.between, 0, now
+	return true, held
+}

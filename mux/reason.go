@@ -1,0 +1,39 @@
+package mux
+
+import "errors"
+
+// Reason is why a provider gave no answer, or why an event did not reach it.
+// The set is closed: the same words are errors, log fields and counters.
+type Reason uint8
+
+// The reasons. The first group can befall a decision and a notification, the
+// second only a notification.
+const (
+	ReasonNone        Reason = iota
+	ReasonError              // the provider answered with an error, or panicked
+	ReasonTimeout            // no answer in time
+	ReasonBreakerOpen        // not asked: it failed too often just now
+	ReasonOverload           // not asked: its concurrency limit was reached
+	ReasonDown               // not asked, or lost on the way: starting, crashed or quarantined
+	ReasonInvalid            // the answer made no sense
+	ReasonCanceled           // the broker gave up on its call
+
+	ReasonLaneFull // dropped by the overflow policy
+	ReasonShutdown // still waiting when hookmux stopped
+
+	numReasons = int(ReasonShutdown) + 1
+)
+
+var reasonNames = [numReasons]string{
+	"", "error", "timeout", "breaker_open", "overload", "down", "invalid", "canceled", "lane_full", "shutdown",
+}
+
+func (r Reason) String() string { return reasonNames[r] }
+
+// ErrDown is what a Conn answers when the provider's process or connection
+// has ended; an event may have been lost on the way.
+var ErrDown = errors.New("the provider is down")
+
+// ErrNotSent is what a Conn answers when it is certain that the provider has
+// not seen the event.
+var ErrNotSent = errors.New("the provider went down before the event was sent")

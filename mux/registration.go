@@ -1,0 +1,265 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// maxBrokers bounds the brokers whose registration is remembered: their names
+// come from outside.
+const maxBrokers = 1024
+
+// registrations is what each loaded broker was told that we want. It may grow
+// and must not shrink while that broker is loaded: EMQX keeps calling hooks
+// that a later answer leaves out, and then refuses every event of them.
+type registrations struct {
+	mu     sync.Mutex
+	byNode map[string]*registration
+	order  []string // nodes by age
+}
+
+type registration struct {
+	api  API
+	load []byte // the broker's ProviderLoadedRequest, to show to providers that start later
+	told [NumHooks]HookSpec
+	has  [NumHooks]bool
+}
+
+// Load answers a broker's OnProviderLoaded: the union of what the providers
+// want, in the names that this API and this EMQX version know. It waits until
+// the providers have had their first chance to start, as far as ctx allows.
+func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
+	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
+	defer cancel()
+	m.awaitReady(ctx)
+	node, version := brokerOf(body)
+	t := m.table.Load()
+
+	m.brokers.mu.Lock()
+	r := m.brokers.byNode[node]
+	if r == nil {
+		r = &registration{}
+		m.brokers.add(node, r)
+	}
+	r.api, r.load = api, body
+	for h := range t.wanted {
+		switch w := t.wanted[h]; {
+		case !t.isWanted[h] || !known(api, version, Hook(h)):
+		case r.has[h]:
+			r.told[h] = joinTopics(r.told[h], w)
+		default:
+			r.has[h], r.told[h] = true, w
+		}
+	}
+	answer := encodeLoaded(api, r)
+	var told []string
+	for h := range r.has {
+		if r.has[h] {
+			told = append(told, api.HookName(Hook(h)))
+		}
+	}
+	m.brokers.mu.Unlock()
+
+	m.log.Info("broker loaded hookmux", "node", node, "emqx", version, "api", api.Service(), "hooks", strings.Join(told, " "))
+	for _, p := range t.providers {
+		if w, known := p.Wants(); !known {
+			m.log.Warn("provider has never started, so nobody knows which hooks it answers: until it does, every hook it might decide follows its failure policy; list its hooks in the config to narrow that",
+				"provider", p.Name(), "hooks_assumed", len(w))
+		}
+		if p.IsUp() { // else it is told when it starts
+			p.lane.push(ctx, Event{Hook: ProviderLoaded, Body: body, client: []byte(node)})
+		}
+	}
+	return answer
+}
+
+// Unload takes a broker's OnProviderUnloaded.
+func (m *Mux) Unload(ctx context.Context, body []byte) {
+	node := nodeOf(body, 1)
+	m.brokers.mu.Lock()
+	m.brokers.remove(node)
+	m.brokers.mu.Unlock()
+	m.log.Info("broker unloaded hookmux", "node", node)
+	for _, p := range m.table.Load().providers {
+		if p.IsUp() {
+			p.lane.push(ctx, Event{Hook: ProviderUnloaded, Body: body, client: []byte(node)})
+		}
+	}
+}
+
+// Brokers are the ProviderLoadedRequests of the brokers that are loaded, which
+// a provider that starts is shown.
+func (m *Mux) Brokers() [][]byte {
+	m.brokers.mu.Lock()
+	defer m.brokers.mu.Unlock()
+	var out [][]byte
+	for _, node := range m.brokers.order {
+		out = append(out, m.brokers.byNode[node].load)
+	}
+	return out
+}
+
+// warnGrown says which brokers have not been told of a hook that is wanted now.
+func (m *Mux) warnGrown(t *table) {
+	m.brokers.mu.Lock()
+	defer m.brokers.mu.Unlock()
+	for node, r := range m.brokers.byNode {
+		_, version := brokerOf(r.load)
+		var missing []string
+		for h := range t.wanted {
+			if !t.isWanted[h] || !known(r.api, version, Hook(h)) {
+				continue
+			}
+			if !r.has[h] || len(joinTopics(r.told[h], t.wanted[h]).Topics) != len(r.told[h].Topics) {
+				missing = append(missing, Hook(h).String())
+			}
+		}
+		if len(missing) > 0 {
+			m.log.Warn("the broker does not yet send everything that the providers want: it learns of it when it loads hookmux again (disable and enable the ExHook server in EMQX)",
+				"node", node, "hooks", strings.Join(missing, " "))
+		}
+	}
+}
+
+func (b *registrations) add(node string, r *registration) {
+	if b.byNode == nil {
+		b.byNode = make(map[string]*registration)
+	}
+	if len(b.order) >= maxBrokers {
+		b.remove(b.order[0])
+	}
+	b.byNode[node] = r
+	b.order = append(b.order, node)
+}
+
+func (b *registrations) remove(node string) {
+	delete(b.byNode, node)
+	for i, n := range b.order {
+		if n == node {
+			b.order = append(b.order[:i:i], b.order[i+1:]...)
+			return
+		}
+	}
+}
+
+// known says whether a broker knows the hook's name. It would refuse the whole
+// load for one that it does not.
+func known(api API, emqx string, h Hook) bool {
+	if !api.Has(h) {
+		return false
+	}
+	since := hooks[h].since
+	if since == [2]int{} {
+		return true
+	}
+	major, minor, ok := parseVersion(emqx)
+	return ok && (major > since[0] || major == since[0] && minor >= since[1])
+}
+
+// parseVersion reads the first two numbers of "5.10.3", "v6.3.0-alpha.1" and
+// the like.
+func parseVersion(s string) (major, minor int, ok bool) {
+	parts := strings.SplitN(strings.TrimPrefix(s, "v"), ".", 3)
+	if len(parts) < 2 {
+		return 0, 0, false
+	}
+	major, err1 := strconv.Atoi(parts[0])
+	minor, err2 := strconv.Atoi(strings.TrimRightFunc(parts[1], func(r rune) bool { return r < '0' || r > '9' }))
+	return major, minor, err1 == nil && err2 == nil
+}
+
+// brokerOf reads a ProviderLoadedRequest: meta.node, or the version where an
+// old broker sends no meta, and broker.version.
+func brokerOf(body []byte) (node, version string) {
+	var v []byte
+	eachField(body, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+		if num == 1 && typ == protowire.BytesType {
+			lastBytes(val, 1, &v)
+		}
+		return true
+	})
+	node = nodeOf(body, 2)
+	if node == "" {
+		node = fmt.Sprintf("unnamed EMQX %s", v)
+	}
+	return node, string(v)
+}
+
+// nodeOf reads node of the RequestMeta in field num.
+func nodeOf(body []byte, num protowire.Number) string {
+	var node []byte
+	eachField(body, func(n protowire.Number, typ protowire.Type, val []byte) bool {
+		if n == num && typ == protowire.BytesType {
+			lastBytes(val, 1, &node)
+		}
+		return true
+	})
+	return string(node)
+}
+
+// encodeLoaded is the LoadedResponse: hooks = 1 repeated HookSpec{name = 1,
+// topics = 2 repeated}.
+func encodeLoaded(api API, r *registration) []byte {
+	b := []byte{}
+	for h := range r.told {
+		if !r.has[h] {
+			continue
+		}
+		spec := appendBytesField(nil, 1, []byte(api.HookName(Hook(h))))
+		for _, t := range r.told[h].Topics {
+			spec = appendBytesField(spec, 2, []byte(t))
+		}
+		b = appendBytesField(b, 1, spec)
+	}
+	return b
+}
+
+// ParseLoaded reads a provider's LoadedResponse, in any API version's names.
+// Names that no EMQX knows, and topics on hooks that have none, are returned
+// in ignored; a hook named twice has its topics joined.
+func ParseLoaded(b []byte) (specs []HookSpec, ignored []string, err error) {
+	ok := eachField(b, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+		if num != 1 || typ != protowire.BytesType {
+			return true
+		}
+		var name []byte
+		var topics []string
+		if !eachField(val, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+			if typ == protowire.BytesType && num == 1 {
+				name = val
+			} else if typ == protowire.BytesType && num == 2 {
+				topics = append(topics, string(val))
+			}
+			return true
+		}) {
+			return false
+		}
+		h, found := HookByName(string(name))
+		if !found {
+			ignored = append(ignored, string(name))
+			return true
+		}
+		if !h.HasTopics() && len(topics) > 0 {
+			ignored = append(ignored, fmt.Sprintf("topics of %s", name))
+			topics = nil
+		}
+		spec := HookSpec{Hook: h, Topics: unique(nil, topics)}
+		for i := range specs {
+			if specs[i].Hook == h {
+				specs[i] = joinTopics(specs[i], spec)
+				return true
+			}
+		}
+		specs = append(specs, spec)
+		return true
+	})
+	if !ok {
+		return nil, nil, fmt.Errorf("its answer to OnProviderLoaded is no LoadedResponse")
+	}
+	return specs, ignored, nil
+}

@@ -1,0 +1,64 @@
+package mux
+
+// table is an immutable snapshot of who is asked what. Reading it takes no
+// lock; a change builds a new one.
+type table struct {
+	providers []*Provider        // in chain order
+	routes    [NumHooks][]route  // by hook, in chain order
+	wanted    [NumHooks]HookSpec // the union of what the providers want
+	isWanted  [NumHooks]bool
+}
+
+type route struct {
+	p    *Provider
+	want HookSpec
+}
+
+// newTable builds the snapshot. defaults are hooks that are wanted even if no
+// provider asks, because the config has a final answer for them.
+func newTable(providers []*Provider, defaults map[Hook]bool) *table {
+	t := &table{providers: providers}
+	for _, p := range providers {
+		wants, _ := p.Wants()
+		for _, w := range wants {
+			t.routes[w.Hook] = append(t.routes[w.Hook], route{p, w})
+			t.want(w)
+		}
+	}
+	for h := range defaults {
+		t.want(HookSpec{Hook: h})
+	}
+	return t
+}
+
+// want adds to the union: topics are joined, no topics win.
+func (t *table) want(w HookSpec) {
+	if !t.isWanted[w.Hook] {
+		t.isWanted[w.Hook] = true
+		t.wanted[w.Hook] = HookSpec{Hook: w.Hook, Topics: unique(nil, w.Topics)}
+		return
+	}
+	t.wanted[w.Hook] = joinTopics(t.wanted[w.Hook], w)
+}
+
+func joinTopics(a, b HookSpec) HookSpec {
+	if len(a.Topics) == 0 || len(b.Topics) == 0 {
+		return HookSpec{Hook: a.Hook}
+	}
+	return HookSpec{Hook: a.Hook, Topics: unique(unique(nil, a.Topics), b.Topics)}
+}
+
+// unique appends to dst the strings of add that it lacks.
+func unique(dst, add []string) []string {
+	seen := make(map[string]bool, len(dst)+len(add))
+	for _, s := range dst {
+		seen[s] = true
+	}
+	for _, s := range add {
+		if !seen[s] {
+			seen[s] = true
+			dst = append(dst, s)
+		}
+	}
+	return dst
+}

@@ -1,0 +1,137 @@
+package mux
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Spec is how a provider is to be treated. The zero value of every field but
+// Name is good: NewProvider puts the defaults in.
+type Spec struct {
+	// Name is what logs and the config call it.
+	Name string
+	// Hooks narrows what the provider is asked to these, and counts also
+	// before it has ever started. nil: whatever it declares.
+	Hooks []HookSpec
+	// OnFailure is what a valued hook does without an answer.
+	OnFailure [NumHooks]Policy
+	// Timeout bounds one call, within the event's deadline. Default 2 s.
+	Timeout time.Duration
+	// Concurrency bounds the decisions asked of it at a time; more wait, within
+	// their deadline. Default 256.
+	Concurrency int
+	// Delivery is how notifications reach it.
+	Delivery Delivery
+	Breaker  BreakerSpec
+	Lane     LaneSpec
+}
+
+// BreakerSpec is when a provider is no longer asked.
+type BreakerSpec struct {
+	// Failures in a row open the breaker. Default 5.
+	Failures int
+	// Open is how long it stays open before one call probes. Default 5 s.
+	Open time.Duration
+}
+
+// LaneSpec bounds the notifications that wait for a provider.
+type LaneSpec struct {
+	// Events is the most events that wait. Default 10,000.
+	Events int
+	// Bytes is the most bytes that wait. Default 64 MiB.
+	Bytes int64
+	// Overflow is what happens to one more.
+	Overflow Overflow
+}
+
+// Defaults of a Spec.
+const (
+	DefaultTimeout         = 2 * time.Second
+	DefaultConcurrency     = 256
+	DefaultBreakerFailures = 5
+	DefaultBreakerOpen     = 5 * time.Second
+	DefaultLaneEvents      = 10_000
+	DefaultLaneBytes       = 64 << 20
+)
+
+func (s Spec) withDefaults() Spec {
+	setDefault(&s.Timeout, DefaultTimeout)
+	setDefault(&s.Concurrency, DefaultConcurrency)
+	setDefault(&s.Breaker.Failures, DefaultBreakerFailures)
+	setDefault(&s.Breaker.Open, DefaultBreakerOpen)
+	setDefault(&s.Lane.Events, DefaultLaneEvents)
+	setDefault(&s.Lane.Bytes, DefaultLaneBytes)
+	return s
+}
+
+func setDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// HookSpec is one hook that a provider wants, or is granted.
+type HookSpec struct {
+	Hook   Hook
+	Topics []string // topic filters, for message hooks; empty: every topic
+
+	// and is a second list of filters that must match too: what the provider
+	// asked for, where Topics is what the config grants.
+	and []string
+}
+
+// matches says whether the provider wants an event with this topic.
+func (s *HookSpec) matches(topic []byte) bool {
+	return matchesAny(s.Topics, topic) && matchesAny(s.and, topic)
+}
+
+func matchesAny(filters []string, topic []byte) bool {
+	if len(filters) == 0 {
+		return true
+	}
+	for _, f := range filters {
+		if topicMatches(f, topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// effective is what a provider is asked: what it declared, narrowed to what
+// the config grants. A hook that the config counts on and the provider does
+// not have is an error: otherwise nobody would decide it.
+func (s *Spec) effective(declared []HookSpec) ([]HookSpec, error) {
+	if s.Hooks == nil {
+		return declared, nil
+	}
+	var out []HookSpec
+	for _, granted := range s.Hooks {
+		i := slices.IndexFunc(declared, func(d HookSpec) bool { return d.Hook == granted.Hook })
+		if i < 0 {
+			return nil, fmt.Errorf("the config lists %s under hooks, but the provider does not answer it", granted.Hook)
+		}
+		if len(granted.Topics) == 0 {
+			granted.Topics = declared[i].Topics
+		} else {
+			granted.and = declared[i].Topics
+		}
+		out = append(out, granted)
+	}
+	return out, nil
+}
+
+// beforeStart is what a provider counts for while nobody knows what it wants:
+// every valued hook that may not pass without it.
+func (s *Spec) beforeStart() []HookSpec {
+	if s.Hooks != nil {
+		return s.Hooks
+	}
+	var out []HookSpec
+	for _, h := range Hooks() {
+		if h.Valued() && s.OnFailure[h] != Ignore {
+			out = append(out, HookSpec{Hook: h})
+		}
+	}
+	return out
+}

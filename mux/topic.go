@@ -1,0 +1,81 @@
+package mux
+
+import (
+	"fmt"
+	"strings"
+)
+
+// CheckTopicFilter says what is wrong with an MQTT topic filter, or nil.
+func CheckTopicFilter(filter string) error {
+	if filter == "" {
+		return fmt.Errorf("topic filter is empty")
+	}
+	if len(filter) > 65535 {
+		return fmt.Errorf("topic filter of %d bytes: MQTT allows 65535", len(filter))
+	}
+	if strings.ContainsRune(filter, 0) {
+		return fmt.Errorf("topic filter %q contains a NUL", filter)
+	}
+	levels := strings.Split(filter, "/")
+	for i, l := range levels {
+		switch {
+		case l == "#" && i != len(levels)-1:
+			return fmt.Errorf("topic filter %q: # must be the last level", filter)
+		case len(l) > 1 && strings.ContainsAny(l, "+#"):
+			return fmt.Errorf("topic filter %q: %q must stand alone in its level", filter, l[strings.IndexAny(l, "+#"):][:1])
+		}
+	}
+	return nil
+}
+
+// topicMatches says whether an MQTT topic filter matches a topic: + is one
+// level, a last # any number, and neither as the first level matches a topic
+// that begins with $.
+func topicMatches(filter string, topic []byte) bool {
+	if len(topic) > 0 && topic[0] == '$' && filter != "" && (filter[0] == '+' || filter[0] == '#') {
+		return false
+	}
+	for {
+		fl, frest, fmore := strings.Cut(filter, "/")
+		if fl == "#" {
+			return true
+		}
+		tl, trest, tmore := cutLevel(topic)
+		if fl != "+" && fl != string(tl) {
+			return false
+		}
+		if !fmore || !tmore {
+			// "a/#" also matches "a".
+			return fmore == tmore || (fmore && frest == "#")
+		}
+		filter, topic = frest, trest
+	}
+}
+
+func cutLevel(topic []byte) (level, rest []byte, more bool) {
+	for i, c := range topic {
+		if c == '/' {
+			return topic[:i], topic[i+1:], true
+		}
+	}
+	return topic, nil, false
+}
+
+// checkTopicName says what is wrong with a topic to publish to, or "".
+func checkTopicName(topic []byte) string {
+	if len(topic) == 0 {
+		return "its topic is empty"
+	}
+	if len(topic) > 65535 {
+		return "its topic is longer than 65535 bytes"
+	}
+	for _, c := range topic {
+		switch c {
+		case '+', '#':
+			return "its topic contains a wildcard"
+		case 0:
+			return "its topic contains a NUL"
+		}
+	}
+	return ""
+}

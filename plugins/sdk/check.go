@@ -1,0 +1,133 @@
+package sdk
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// check finds the hooks a plugin answers, and everything its author will want
+// to know before the first event does: a hook that is never called because of
+// a typing error would be a hole nobody sees.
+func check(plugin any) ([]hookRow, error) {
+	v := reflect.ValueOf(plugin)
+	if !v.IsValid() {
+		return nil, errors.New("the plugin is nil")
+	}
+	if v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, fmt.Errorf("the plugin is a nil %s", v.Type())
+	}
+	if t := v.Type(); t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && t.Name() != "" {
+		if err := checkPointerMethods(t); err != nil {
+			return nil, err
+		}
+	}
+
+	var problems []error
+	for i := range v.NumMethod() {
+		name := v.Type().Method(i).Name
+		row, known := rowOfMethod(name)
+		switch {
+		case known && !row.has(plugin):
+			problems = append(problems, fmt.Errorf("method %s has the wrong signature\n\thave %s\n\twant %s",
+				name, name+strings.TrimPrefix(v.Method(i).Type().String(), "func"), row.signature()))
+		case !known && looksLikeHook(name):
+			problems = append(problems, unknownMethod(name))
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+
+	var hooks []hookRow
+	for _, r := range rows {
+		if r.name != "" && r.has(plugin) {
+			hooks = append(hooks, r)
+		}
+	}
+	if len(hooks) == 0 {
+		return nil, fmt.Errorf("%T has no hook: give it at least one method such as %s", plugin, rows[2].signature())
+	}
+	return hooks, nil
+}
+
+// checkPointerMethods catches sdk.Serve(p) where sdk.Serve(&p) is meant: the
+// methods with a pointer receiver would be missing.
+func checkPointerMethods(t reflect.Type) error {
+	p := reflect.PointerTo(t)
+	for i := range p.NumMethod() {
+		name := p.Method(i).Name
+		if _, known := rowOfMethod(name); !known && !looksLikeHook(name) {
+			continue
+		}
+		if _, ok := t.MethodByName(name); !ok {
+			return fmt.Errorf("method %s has a pointer receiver, so hand over a pointer: a *%s instead of a %s", name, t, t)
+		}
+	}
+	return nil
+}
+
+func rowOfMethod(method string) (hookRow, bool) {
+	for _, r := range rows {
+		if r.method == method {
+			return r, true
+		}
+	}
+	return hookRow{}, false
+}
+
+// looksLikeHook reports whether a name is On and an upper-case letter.
+func looksLikeHook(name string) bool {
+	rest, ok := strings.CutPrefix(name, "On")
+	first, _ := utf8.DecodeRuneInString(rest)
+	return ok && unicode.IsUpper(first)
+}
+
+// otherNames are what hooks and methods are called elsewhere: too far from the
+// right name for the edit distance.
+//
+//nolint:gochecknoglobals // a constant table
+var otherNames = map[string]string{
+	"OnClientCheckAcl":      "OnClientAuthorize",
+	"OnClientCheckACL":      "OnClientAuthorize",
+	"OnSessionTakeovered":   "OnSessionTakenover",
+	"OnClientAuth":          "OnClientAuthenticate",
+	"OnClientAuthn":         "OnClientAuthenticate",
+	"OnClientAuthz":         "OnClientAuthorize",
+	"OnAuthenticate":        "OnClientAuthenticate",
+	"OnAuthorize":           "OnClientAuthorize",
+	"OnConnect":             "OnClientConnect",
+	"OnConnected":           "OnClientConnected",
+	"OnDisconnected":        "OnClientDisconnected",
+	"OnSubscribe":           "OnClientSubscribe",
+	"OnUnsubscribe":         "OnClientUnsubscribe",
+	"OnPublish":             "OnMessagePublish",
+	"OnDelivered":           "OnMessageDelivered",
+	"OnDropped":             "OnMessageDropped",
+	"OnAcked":               "OnMessageAcked",
+	"OnLoaded":              "OnProviderLoaded",
+	"OnUnloaded":            "OnProviderUnloaded",
+	"OnStart":               "Start",
+	"OnStop":                "Stop",
+	"OnTopics":              "Topics",
+	"OnClientAuthorise":     "OnClientAuthorize",
+	"OnClientAuthenticated": "OnClientAuthenticate",
+}
+
+func unknownMethod(name string) error {
+	nearest, ok := otherNames[name]
+	if !ok {
+		best := len(name)
+		for _, r := range rows {
+			if d := distance(name, r.method); d < best {
+				best, nearest = d, r.method
+			}
+		}
+	}
+	row, _ := rowOfMethod(nearest)
+	return fmt.Errorf("method %s is no hook; did you mean %s?\n\twant %s\n\t(a method that is meant to be something else must not begin with On)",
+		name, nearest, row.signature())
+}

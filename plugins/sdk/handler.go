@@ -1,0 +1,147 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
+)
+
+// NewHandler makes a plugin answer ExHook calls in this process, as Serve does
+// in one of its own: for unit tests, and for programs that embed a plugin. It
+// checks the plugin as Serve does and returns the same errors.
+//
+// Start and Stop are not called: that is up to the caller. The handler may be
+// called from many goroutines at once. Its errors are gRPC statuses:
+// DeadlineExceeded and Canceled for the context's errors, Unknown for other
+// errors of the plugin, Internal for a panic or an invalid answer.
+func NewHandler(plugin any) (exhookv3.HookProviderServer, error) {
+	return newHandler(plugin)
+}
+
+// handler answers every RPC of the service for one plugin.
+type handler struct {
+	exhookv3.UnimplementedHookProviderServer
+
+	plugin any
+	hooks  []hookRow
+	topics Topics
+	calls  calls
+}
+
+func newHandler(plugin any) (*handler, error) {
+	hooks, err := check(plugin)
+	if err != nil {
+		return nil, err
+	}
+	h := &handler{plugin: plugin, hooks: hooks}
+	if p, ok := plugin.(TopicsProvider); ok {
+		h.topics = p.Topics()
+	}
+	if err := h.topics.check(plugin); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// loaded is what the plugin wants to be called for.
+func (h *handler) loaded() *exhookv3.LoadedResponse {
+	specs := make([]*exhookv3.HookSpec, 0, len(h.hooks))
+	for _, r := range h.hooks {
+		specs = append(specs, &exhookv3.HookSpec{Name: string(r.name), Topics: h.topics[r.name]})
+	}
+	return &exhookv3.LoadedResponse{Hooks: specs}
+}
+
+// invoke runs one method of the plugin: it turns a panic into an error for
+// this call, since the process answers for many clients, and errors into
+// statuses.
+func invoke[Req, Res any](ctx context.Context, h *handler, method string, r Req, run func(context.Context, Req) (Res, error)) (res Res, err error) {
+	if !h.calls.enter() {
+		return res, status.Error(codes.Unavailable, "the plugin is stopping")
+	}
+	defer h.calls.leave()
+	defer func() {
+		if v := recover(); v != nil {
+			slog.Error("panic in the plugin", "method", method, "panic", fmt.Sprint(v), "stack", stack())
+			err = status.Errorf(codes.Internal, "%s panicked: %s", method, short(fmt.Sprint(v)))
+		}
+	}()
+	res, err = run(ctx, r)
+	if err != nil {
+		return res, toStatus(err)
+	}
+	return res, nil
+}
+
+// notify runs a method that has nothing to say but an error.
+func notify[Req any](ctx context.Context, h *handler, method string, r Req, run func(context.Context, Req) error) (*exhookv3.EmptySuccess, error) {
+	_, err := invoke(ctx, h, method, r, func(ctx context.Context, r Req) (struct{}, error) {
+		return struct{}{}, run(ctx, r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &exhookv3.EmptySuccess{}, nil
+}
+
+// decide runs a method that answers Access.
+func decide[Req interface{ GetResult() bool }](ctx context.Context, h *handler, method string, r Req, run func(context.Context, Req) (Access, error)) (*exhookv3.ValuedResponse, error) {
+	result := r.GetResult()
+	a, err := invoke(ctx, h, method, r, run)
+	if err != nil {
+		return nil, err
+	}
+	return valid(method)(a.wire(result))
+}
+
+// transform runs a method that answers Answer.
+func transform[Req interface{ GetMessage() *Message }](ctx context.Context, h *handler, method string, r Req, run func(context.Context, Req) (Answer, error)) (*exhookv3.ValuedResponse, error) {
+	m := r.GetMessage()
+	a, err := invoke(ctx, h, method, r, run)
+	if err != nil {
+		return nil, err
+	}
+	return valid(method)(a.wire(m))
+}
+
+// valid makes an invalid answer a status that names the method.
+func valid(method string) func(*exhookv3.ValuedResponse, error) (*exhookv3.ValuedResponse, error) {
+	return func(res *exhookv3.ValuedResponse, err error) (*exhookv3.ValuedResponse, error) {
+		if err != nil {
+			return nil, status.Errorf(codes.Internal, "%s: %s", method, short(err.Error()))
+		}
+		return res, nil
+	}
+}
+
+// toStatus never passes a plugin's own status on: a backend's Unavailable
+// would look as if the plugin itself were gone.
+func toStatus(err error) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), status.Code(err) == codes.DeadlineExceeded:
+		return status.Error(codes.DeadlineExceeded, short(err.Error()))
+	case errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, short(err.Error()))
+	}
+	return status.Error(codes.Unknown, short(err.Error()))
+}
+
+// short makes a text one line of at most 300 bytes: it travels in a header.
+func short(s string) string {
+	const limit = 300
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "\uFFFD")), " ")
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}
+
+func stack() string { return string(debug.Stack()) }

@@ -1,0 +1,207 @@
+package sdk
+
+import "context"
+
+// One interface per hook. A plugin implements those it wants, in any mix; the
+// names are here for the documentation and for compile-time checks such as
+//
+//	var _ sdk.ClientAuthenticateHook = (*plugin)(nil)
+//
+// Every method may be called from many goroutines at once. An error fails that
+// one call: hookmux then follows its failure policy for this plugin.
+type (
+	// ClientAuthenticateHook decides whether a client may log in.
+	ClientAuthenticateHook interface {
+		OnClientAuthenticate(ctx context.Context, r *ClientAuthenticateRequest) (Access, error)
+	}
+	// ClientAuthorizeHook decides whether a client may publish to a topic or
+	// subscribe to a filter (r.Type tells which).
+	ClientAuthorizeHook interface {
+		OnClientAuthorize(ctx context.Context, r *ClientAuthorizeRequest) (Access, error)
+	}
+	// MessageIngressHook decides about a message as its client sent it; it
+	// needs EMQX 6.3.
+	MessageIngressHook interface {
+		OnMessageIngress(ctx context.Context, r *MessageIngressRequest) (Answer, error)
+	}
+	// MessagePublishHook decides about a message before it is routed.
+	MessagePublishHook interface {
+		OnMessagePublish(ctx context.Context, r *MessagePublishRequest) (Answer, error)
+	}
+
+	// ClientConnectHook hears of a CONNECT packet; nothing is decided yet.
+	ClientConnectHook interface {
+		OnClientConnect(ctx context.Context, r *ClientConnectRequest) error
+	}
+	// ClientConnackHook hears of a CONNACK about to be sent.
+	ClientConnackHook interface {
+		OnClientConnack(ctx context.Context, r *ClientConnackRequest) error
+	}
+	// ClientConnectedHook hears of a client that was let in.
+	ClientConnectedHook interface {
+		OnClientConnected(ctx context.Context, r *ClientConnectedRequest) error
+	}
+	// ClientDisconnectedHook hears of a client that is gone.
+	ClientDisconnectedHook interface {
+		OnClientDisconnected(ctx context.Context, r *ClientDisconnectedRequest) error
+	}
+	// ClientSubscribeHook hears of a SUBSCRIBE packet, without the filters
+	// that were refused.
+	ClientSubscribeHook interface {
+		OnClientSubscribe(ctx context.Context, r *ClientSubscribeRequest) error
+	}
+	// ClientUnsubscribeHook hears of an UNSUBSCRIBE packet.
+	ClientUnsubscribeHook interface {
+		OnClientUnsubscribe(ctx context.Context, r *ClientUnsubscribeRequest) error
+	}
+	// SessionCreatedHook hears of a new session.
+	SessionCreatedHook interface {
+		OnSessionCreated(ctx context.Context, r *SessionCreatedRequest) error
+	}
+	// SessionSubscribedHook hears of a subscription taken up.
+	SessionSubscribedHook interface {
+		OnSessionSubscribed(ctx context.Context, r *SessionSubscribedRequest) error
+	}
+	// SessionUnsubscribedHook hears of a subscription given up.
+	SessionUnsubscribedHook interface {
+		OnSessionUnsubscribed(ctx context.Context, r *SessionUnsubscribedRequest) error
+	}
+	// SessionResumedHook hears of a client back in its old session.
+	SessionResumedHook interface {
+		OnSessionResumed(ctx context.Context, r *SessionResumedRequest) error
+	}
+	// SessionDiscardedHook hears of a session thrown away for a clean start.
+	SessionDiscardedHook interface {
+		OnSessionDiscarded(ctx context.Context, r *SessionDiscardedRequest) error
+	}
+	// SessionTakenoverHook hears of a session moved to another connection.
+	SessionTakenoverHook interface {
+		OnSessionTakenover(ctx context.Context, r *SessionTakenoverRequest) error
+	}
+	// SessionTerminatedHook hears of a session's end.
+	SessionTerminatedHook interface {
+		OnSessionTerminated(ctx context.Context, r *SessionTerminatedRequest) error
+	}
+	// MessageDeliveredHook hears of a message sent to one subscriber.
+	MessageDeliveredHook interface {
+		OnMessageDelivered(ctx context.Context, r *MessageDeliveredRequest) error
+	}
+	// MessageDroppedHook hears of a message that reached nobody.
+	MessageDroppedHook interface {
+		OnMessageDropped(ctx context.Context, r *MessageDroppedRequest) error
+	}
+	// MessageAckedHook hears of a message that a subscriber acknowledged.
+	MessageAckedHook interface {
+		OnMessageAcked(ctx context.Context, r *MessageAckedRequest) error
+	}
+)
+
+// Optional methods that are not hooks.
+type (
+	// Starter prepares the plugin: Serve calls Start once, before the first
+	// event, and exits with its error. Check the config here. ctx ends when
+	// the plugin is asked to stop, so background work can be tied to it.
+	Starter interface {
+		Start(ctx context.Context) error
+	}
+	// Stopper ends the plugin: Serve calls Stop once, after the last event.
+	// ctx leaves it 1.5 s under hookmux, 5 s standalone; then the process
+	// exits anyway.
+	Stopper interface {
+		Stop(ctx context.Context) error
+	}
+	// TopicsProvider limits message hooks to some topics; see Topics. It is
+	// called once, before Start.
+	TopicsProvider interface {
+		Topics() Topics
+	}
+	// ProviderLoadedHook is told which broker node has loaded the plugin,
+	// before that node's first event. It does not count as a hook.
+	ProviderLoadedHook interface {
+		OnProviderLoaded(ctx context.Context, r *ProviderLoadedRequest) error
+	}
+	// ProviderUnloadedHook is told which broker node has let go of the plugin.
+	// It does not count as a hook.
+	ProviderUnloadedHook interface {
+		OnProviderUnloaded(ctx context.Context, r *ProviderUnloadedRequest) error
+	}
+)
+
+// Hook names a hook as EMQX does.
+type Hook string
+
+// The message hooks, the keys of Topics.
+const (
+	MessageIngress   Hook = "message.ingress"
+	MessagePublish   Hook = "message.publish"
+	MessageDelivered Hook = "message.delivered"
+	MessageDropped   Hook = "message.dropped"
+	MessageAcked     Hook = "message.acked"
+)
+
+// answers says what a method returns besides its error.
+type answers string
+
+const (
+	nothing answers = "error"
+	access  answers = "(sdk.Access, error)"
+	answer  answers = "(sdk.Answer, error)"
+	value   answers = "its value"
+)
+
+// hookRow is one method that a plugin may have: a hook or an optional method.
+type hookRow struct {
+	method string
+	// name is empty for what is no hook of the broker.
+	name Hook
+	kind answers
+	// has reports whether the plugin has the method with the right signature.
+	has func(plugin any) bool
+}
+
+// signature is what the author should have written.
+func (r hookRow) signature() string {
+	switch r.method {
+	case "Start", "Stop":
+		return r.method + "(ctx context.Context) error"
+	case "Topics":
+		return "Topics() sdk.Topics"
+	}
+	return r.method + "(ctx context.Context, r *sdk." + r.method[len("On"):] + "Request) " + string(r.kind)
+}
+
+func has[T any](plugin any) bool {
+	_, ok := plugin.(T)
+	return ok
+}
+
+// rows is every method the SDK knows, in the order of the LoadedResponse.
+//
+//nolint:gochecknoglobals // a constant table
+var rows = []hookRow{
+	{"OnClientConnect", "client.connect", nothing, has[ClientConnectHook]},
+	{"OnClientConnack", "client.connack", nothing, has[ClientConnackHook]},
+	{"OnClientConnected", "client.connected", nothing, has[ClientConnectedHook]},
+	{"OnClientDisconnected", "client.disconnected", nothing, has[ClientDisconnectedHook]},
+	{"OnClientAuthenticate", "client.authenticate", access, has[ClientAuthenticateHook]},
+	{"OnClientAuthorize", "client.authorize", access, has[ClientAuthorizeHook]},
+	{"OnClientSubscribe", "client.subscribe", nothing, has[ClientSubscribeHook]},
+	{"OnClientUnsubscribe", "client.unsubscribe", nothing, has[ClientUnsubscribeHook]},
+	{"OnSessionCreated", "session.created", nothing, has[SessionCreatedHook]},
+	{"OnSessionSubscribed", "session.subscribed", nothing, has[SessionSubscribedHook]},
+	{"OnSessionUnsubscribed", "session.unsubscribed", nothing, has[SessionUnsubscribedHook]},
+	{"OnSessionResumed", "session.resumed", nothing, has[SessionResumedHook]},
+	{"OnSessionDiscarded", "session.discarded", nothing, has[SessionDiscardedHook]},
+	{"OnSessionTakenover", "session.takenover", nothing, has[SessionTakenoverHook]},
+	{"OnSessionTerminated", "session.terminated", nothing, has[SessionTerminatedHook]},
+	{"OnMessageIngress", MessageIngress, answer, has[MessageIngressHook]},
+	{"OnMessagePublish", MessagePublish, answer, has[MessagePublishHook]},
+	{"OnMessageDelivered", MessageDelivered, nothing, has[MessageDeliveredHook]},
+	{"OnMessageDropped", MessageDropped, nothing, has[MessageDroppedHook]},
+	{"OnMessageAcked", MessageAcked, nothing, has[MessageAckedHook]},
+	{"OnProviderLoaded", "", nothing, has[ProviderLoadedHook]},
+	{"OnProviderUnloaded", "", nothing, has[ProviderUnloadedHook]},
+	{"Start", "", nothing, has[Starter]},
+	{"Stop", "", nothing, has[Stopper]},
+	{"Topics", "", value, has[TopicsProvider]},
+}

@@ -1,0 +1,175 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
+	"github.com/hookmux/hookmux/proto/handshake"
+)
+
+// parent is who started us, noted as early as the program runs: after the
+// parent's end the id is another one.
+//
+//nolint:gochecknoglobals // a fact about the process
+var parent = os.Getppid()
+
+// parentPoll is how often we look whether the parent still is there.
+const parentPoll = 500 * time.Millisecond
+
+// serveHosted serves go-plugin's host until it says Shutdown, ctx ends or the
+// parent process is gone. told is called at the first of these.
+func serveHosted(ctx context.Context, told context.CancelFunc, h *handler) error {
+	if errStdout != nil {
+		return fmt.Errorf("setting stdout aside for the handshake: %w", errStdout)
+	}
+	s := hosted{h: h, told: told}
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { s.watch(ctx, done) })
+
+	os.Stdout = handshakeOut
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: plugin.HandshakeConfig{
+			MagicCookieKey:   handshake.CookieKey,
+			MagicCookieValue: handshake.CookieValue,
+		},
+		VersionedPlugins: protocols(h),
+		GRPCServer:       s.newServer,
+		// The host's log is ours, so only what would otherwise be lost: why
+		// the socket could not be opened.
+		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr}),
+	})
+	s.restore.Do(restoreStdio)
+	close(done)
+	watching.Wait()
+	if !s.stopping.Load() {
+		return errors.New("serving ended by itself; is the socket's folder (TMPDIR) there and writable?")
+	}
+	return nil
+}
+
+// protocols are the app protocol versions we speak; go-plugin picks the
+// highest that the host knows too.
+func protocols(h *handler) map[int]plugin.PluginSet {
+	return map[int]plugin.PluginSet{
+		handshake.Unary: {handshake.PluginName: unary{handler: h}},
+	}
+}
+
+// unary is app protocol 1: the plain ExHook service.
+type unary struct {
+	plugin.NetRPCUnsupportedPlugin
+
+	handler *handler
+}
+
+// GRPCServer registers the service; go-plugin calls it in the plugin.
+func (u unary) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	exhookv3.RegisterHookProviderServer(s, u.handler)
+	return nil
+}
+
+// GRPCClient is the host's side of the interface; the SDK has none.
+func (u unary) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// hosted is the state of serving a go-plugin host.
+type hosted struct {
+	h        *handler
+	told     context.CancelFunc
+	server   atomic.Pointer[grpc.Server]
+	stopping atomic.Bool
+	restore  sync.Once
+}
+
+// newServer is called once by go-plugin, which adds its own services.
+func (s *hosted) newServer(opts []grpc.ServerOption) *grpc.Server {
+	opts = append(opts, serverOptions()...)
+	opts = append(opts, grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream))
+	server := grpc.NewServer(opts...)
+	s.server.Store(server)
+	return server
+}
+
+// serverOptions are the same hosted and standalone: what the caller may send
+// is its own affair, and a PING of an idle broker is no abuse.
+func serverOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(math.MaxInt32),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	}
+}
+
+// unary sees every call: the first comes after go-plugin has replaced os.Stdout
+// and os.Stderr, and Shutdown before it cuts the calls under way.
+func (s *hosted) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	s.restore.Do(restoreStdio)
+	if info.FullMethod == "/plugin.GRPCController/Shutdown" {
+		s.prepareStop()
+	}
+	return next(ctx, req)
+}
+
+func (s *hosted) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	s.restore.Do(restoreStdio)
+	return next(srv, stream)
+}
+
+// prepareStop lets the calls under way end and takes no new ones.
+func (s *hosted) prepareStop() {
+	s.stopping.Store(true)
+	s.told()
+	ctx, cancel := context.WithTimeout(context.Background(), hostedDrain)
+	defer cancel()
+	s.h.calls.drain(ctx)
+}
+
+// watch stops the server on SIGTERM (ctx) and when the parent is gone: nobody
+// is left to ask for anything then, or to stop us.
+func (s *hosted) watch(ctx context.Context, done <-chan struct{}) {
+	ticks := time.NewTicker(parentPoll)
+	defer ticks.Stop()
+	for os.Getppid() == parent {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		case <-ticks.C:
+			continue
+		}
+		break
+	}
+	s.prepareStop()
+	for {
+		if server := s.server.Load(); server != nil {
+			server.Stop()
+			return
+		}
+		select {
+		case <-done:
+			return
+		case <-ticks.C:
+		}
+	}
+}
+
+// restoreStdio undoes go-plugin's replacement of os.Stdout and os.Stderr by
+// pipes, which would block the plugin if the host did not read them.
+func restoreStdio() {
+	if ownStdout != nil {
+		os.Stdout, os.Stderr = ownStdout, ownStderr
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -38,9 +39,9 @@ func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
 	defer cancel()
 	m.awaitReady(ctx)
 	node, version := brokerOf(body)
-	t := m.table.Load()
 
 	m.brokers.mu.Lock()
+	t := m.table.Load() // with the lock, so that warnGrown misses nobody
 	r := m.brokers.byNode[node]
 	if r == nil {
 		r = &registration{}
@@ -56,16 +57,11 @@ func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
 			r.has[h], r.told[h] = true, w
 		}
 	}
-	answer := encodeLoaded(api, r)
-	var told []string
-	for h := range r.has {
-		if r.has[h] {
-			told = append(told, api.HookName(Hook(h)))
-		}
-	}
+	told := r.toldTo(api, version)
 	m.brokers.mu.Unlock()
+	answer, names := encodeLoaded(api, told)
 
-	m.log.Info("broker loaded hookmux", "node", node, "emqx", version, "api", api.Service(), "hooks", strings.Join(told, " "))
+	m.log.Info("broker loaded hookmux", "node", node, "emqx", version, "api", api.Service(), "hooks", strings.Join(names, " "))
 	for _, p := range t.providers {
 		if w, known := p.Wants(); !known {
 			m.log.Warn("provider has never started, so nobody knows which hooks it answers: until it does, every hook it might decide follows its failure policy; list its hooks in the config to narrow that",
@@ -78,8 +74,22 @@ func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
 	return answer
 }
 
+// toldTo is what the broker has been told, in order of the hook table. A node
+// that came back as an older EMQX is told less than before: it does not know
+// more.
+func (r *registration) toldTo(api API, version string) (told []HookSpec) {
+	for h := range r.told {
+		if r.has[h] && known(api, version, Hook(h)) {
+			told = append(told, r.told[h])
+		}
+	}
+	return told
+}
+
 // Unload takes a broker's OnProviderUnloaded.
 func (m *Mux) Unload(ctx context.Context, body []byte) {
+	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
+	defer cancel()
 	node := nodeOf(body, 1)
 	m.brokers.mu.Lock()
 	m.brokers.remove(node)
@@ -169,7 +179,8 @@ func parseVersion(s string) (major, minor int, ok bool) {
 		return 0, 0, false
 	}
 	major, err1 := strconv.Atoi(parts[0])
-	minor, err2 := strconv.Atoi(strings.TrimRightFunc(parts[1], func(r rune) bool { return r < '0' || r > '9' }))
+	digits := strings.IndexFunc(parts[1]+"-", func(r rune) bool { return r < '0' || r > '9' })
+	minor, err2 := strconv.Atoi(parts[1][:digits])
 	return major, minor, err1 == nil && err2 == nil
 }
 
@@ -203,20 +214,18 @@ func nodeOf(body []byte, num protowire.Number) string {
 }
 
 // encodeLoaded is the LoadedResponse: hooks = 1 repeated HookSpec{name = 1,
-// topics = 2 repeated}.
-func encodeLoaded(api API, r *registration) []byte {
-	b := []byte{}
-	for h := range r.told {
-		if !r.has[h] {
-			continue
-		}
-		spec := appendBytesField(nil, 1, []byte(api.HookName(Hook(h))))
-		for _, t := range r.told[h].Topics {
+// topics = 2 repeated}; and the names in it.
+func encodeLoaded(api API, told []HookSpec) (b []byte, names []string) {
+	b = []byte{}
+	for _, s := range told {
+		names = append(names, api.HookName(s.Hook))
+		spec := appendBytesField(nil, 1, []byte(api.HookName(s.Hook)))
+		for _, t := range s.Topics {
 			spec = appendBytesField(spec, 2, []byte(t))
 		}
 		b = appendBytesField(b, 1, spec)
 	}
-	return b
+	return b, names
 }
 
 // ParseLoaded reads a provider's LoadedResponse, in any API version's names.
@@ -262,4 +271,26 @@ func ParseLoaded(b []byte) (specs []HookSpec, ignored []string, err error) {
 		return nil, nil, fmt.Errorf("its answer to OnProviderLoaded is no LoadedResponse")
 	}
 	return specs, ignored, nil
+}
+
+// OwnLoadRequest is the ProviderLoadedRequest with which hookmux itself greets
+// a provider that starts, whether or not a broker is there yet.
+func OwnLoadRequest(version string, now time.Time) []byte {
+	broker := appendBytesField(nil, 1, []byte(version))
+	broker = appendBytesField(broker, 2, []byte(ownName))
+	broker = appendBytesField(broker, 4, []byte(now.UTC().Format(time.RFC3339)))
+	return append(appendBytesField(nil, 1, broker), ownMeta(2, version)...)
+}
+
+// OwnUnloadRequest is the ProviderUnloadedRequest with which hookmux takes
+// leave of a provider.
+func OwnUnloadRequest(version string) []byte { return ownMeta(1, version) }
+
+const ownName = "hookmux"
+
+func ownMeta(num protowire.Number, version string) []byte {
+	meta := appendBytesField(nil, 1, []byte(ownName))
+	meta = appendBytesField(meta, 2, []byte(version))
+	meta = appendBytesField(meta, 3, []byte(ownName))
+	return appendBytesField(nil, num, meta)
 }

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/internal/rawcodec"
 
 	// The descriptors that reflection shows.
 	_ "github.com/hookmux/hookmux/proto/emqx/exhook/v1"
@@ -38,7 +39,7 @@ type Server struct {
 func New(m *mux.Mux) *Server {
 	s := &Server{
 		grpc: grpc.NewServer(
-			grpc.ForceServerCodecV2(newCodec()),
+			grpc.ForceServerCodecV2(rawcodec.New()),
 			// EMQX pings every 60 s, also without streams; other clients more often.
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 			// A broker that vanished without a word is noticed within a minute.
@@ -88,11 +89,11 @@ func serviceDesc(api mux.API) *grpc.ServiceDesc {
 		d.Methods = append(d.Methods, grpc.MethodDesc{
 			MethodName: api.Method(h),
 			Handler: func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-				var body raw
+				var body rawcodec.Message
 				if err := dec(&body); err != nil {
 					return nil, err
 				}
-				return raw(answer(srv.(*mux.Mux), ctx, body)), nil
+				return rawcodec.Message(answer(srv.(*mux.Mux), ctx, body)), nil
 			},
 		})
 	}
@@ -119,9 +120,9 @@ func unknownMethod(_ any, stream grpc.ServerStream) error {
 	if !strings.HasPrefix(method, "/emqx.exhook.") {
 		return status.Errorf(codes.Unimplemented, "unknown method %s", method)
 	}
-	var body raw
+	var body rawcodec.Message
 	if err := stream.RecvMsg(&body); err != nil {
 		return err
 	}
-	return stream.SendMsg(raw{})
+	return stream.SendMsg(rawcodec.Message{})
 }

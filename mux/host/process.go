@@ -1,0 +1,206 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is one run of a plugin's executable, in a process group of its own.
+// It implements go-plugin's runner.Runner, so that we hold the pipes, notice the
+// exit by ourselves, and nothing of the environment leaks in.
+type process struct {
+	cmd    *exec.Cmd
+	id     string // HOOKMUX_ID of this run
+	out    *output
+	stdout *io.PipeReader // what go-plugin reads: the handshake line and nothing else
+
+	exited  chan struct{} // closed when the process has ended and its group is killed
+	state   *os.ProcessState
+	readers sync.WaitGroup // of stdout and stderr; done half a second after exited at the latest
+}
+
+// newProcess prepares, but does not start, a process.
+func newProcess(command []string, dir string, env []string, id string, out *output) *process {
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Dir = dir
+	cmd.Env = env
+	cmd.SysProcAttr = procAttr()
+	return &process{cmd: cmd, id: id, out: out, exited: make(chan struct{})}
+}
+
+// Start implements runner.Runner.
+func (p *process) Start(context.Context) error {
+	if p.cmd.Err != nil {
+		return startError(p.cmd, p.cmd.Err)
+	}
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		_, _ = outR.Close(), outW.Close()
+		return err
+	}
+	p.cmd.Stdout, p.cmd.Stderr = outW, errW
+
+	started := make(chan error)
+	go func() {
+		// The kernel sends the death signal when the *thread* that started the
+		// child ends: this goroutine keeps one until the child has ended.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		_, _ = outW.Close(), errW.Close()
+		started <- err
+		if err != nil {
+			return
+		}
+		_ = p.cmd.Wait()
+		p.state = p.cmd.ProcessState
+		p.killAll() // what it started does not outlive it
+		// A grandchild that got away may hold the pipes open: read what is
+		// there, and no more.
+		soon := time.Now().Add(500 * time.Millisecond)
+		_, _ = outR.SetReadDeadline(soon), errR.SetReadDeadline(soon)
+		close(p.exited)
+	}()
+	if err := <-started; err != nil {
+		_, _ = outR.Close(), errR.Close()
+		return startError(p.cmd, err)
+	}
+
+	var handshake *io.PipeWriter
+	p.stdout, handshake = io.Pipe()
+	p.readers.Go(func() {
+		defer outR.Close()
+		p.out.consume(outR, "stdout", handshake)
+		handshake.Close()
+	})
+	p.readers.Go(func() {
+		defer errR.Close()
+		p.out.consume(errR, "stderr", nil)
+	})
+	go func() { // in case a grandchild keeps stdout open before any handshake
+		<-p.exited
+		handshake.Close()
+	}()
+	return nil
+}
+
+// startError says what is wrong with a command that could not be started.
+func startError(cmd *exec.Cmd, err error) error {
+	name := cmd.Args[0]
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Errorf("%s: no such command in PATH", name)
+	case errors.Is(err, os.ErrNotExist):
+		if cmd.Dir != "" {
+			if _, dirErr := os.Stat(cmd.Dir); dirErr != nil {
+				return fmt.Errorf("its working directory is missing: %w", dirErr)
+			}
+		}
+		if _, statErr := os.Stat(cmd.Path); statErr == nil {
+			return fmt.Errorf("%s: the interpreter that its first line names does not exist", name)
+		}
+		return fmt.Errorf("%s: no such file", name)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%s: not executable (chmod +x?)", name)
+	case errors.Is(err, syscall.ENOEXEC):
+		return fmt.Errorf("%s: not a program that this machine can run", name)
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// Wait implements runner.Runner.
+func (p *process) Wait(context.Context) error {
+	<-p.exited
+	return nil
+}
+
+// Kill implements runner.Runner: it ends the process and all it started, and
+// returns when the process has ended.
+func (p *process) Kill(context.Context) error {
+	if p.cmd.Process == nil {
+		return nil
+	}
+	p.killAll()
+	<-p.exited
+	return nil
+}
+
+// killAll kills the process group and what left the group but carries our mark.
+func (p *process) killAll() {
+	_ = killGroup(p.cmd.Process.Pid, syscall.SIGKILL)
+	killMarked(p.id)
+}
+
+// signal sends sig to the process group.
+func (p *process) signal(sig syscall.Signal) { _ = killGroup(p.cmd.Process.Pid, sig) }
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// lastWords are the last n lines that the process printed before it ended, set
+// off for an error message; call it after exited.
+func (p *process) lastWords(n int) string {
+	p.readers.Wait()
+	return p.out.quote(n)
+}
+
+// how says how the process ended; call it after exited.
+func (p *process) how() string {
+	ws, ok := p.state.Sys().(syscall.WaitStatus)
+	switch {
+	case ok && ws.Signaled():
+		return fmt.Sprintf("was killed by %s", signalName(ws.Signal()))
+	default:
+		return fmt.Sprintf("exited with status %d", p.state.ExitCode())
+	}
+}
+
+func signalName(s syscall.Signal) string {
+	switch s {
+	case syscall.SIGKILL:
+		return "SIGKILL"
+	case syscall.SIGTERM:
+		return "SIGTERM"
+	case syscall.SIGSEGV:
+		return "SIGSEGV"
+	case syscall.SIGABRT:
+		return "SIGABRT"
+	}
+	return "signal " + strconv.Itoa(int(s))
+}
+
+// The rest of runner.Runner.
+
+func (p *process) Diagnose(context.Context) string { return "" }
+func (p *process) Stdout() io.ReadCloser           { return p.stdout }
+func (p *process) Stderr() io.ReadCloser           { return io.NopCloser(strings.NewReader("")) }
+func (p *process) Name() string                    { return filepath.Base(p.cmd.Path) }
+
+func (p *process) ID() string {
+	if p.cmd.Process == nil {
+		return ""
+	}
+	return strconv.Itoa(p.cmd.Process.Pid)
+}
+
+func (p *process) PluginToHost(network, addr string) (string, string, error) {
+	return network, addr, nil
+}
+
+func (p *process) HostToPlugin(network, addr string) (string, string, error) {
+	return network, addr, nil
+}

@@ -1,0 +1,283 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/hookmux/hookmux/mux"
+)
+
+// Options are what all hosts of one hookmux share. The zero value of every
+// field but Mux is good.
+type Options struct {
+	Mux     *mux.Mux
+	Log     *slog.Logger
+	Version string // hookmux's own, told to providers
+	TempDir string // where sockets go; must be short. Default: os.TempDir()
+	Reaper  *Reaper
+
+	// FirstDelay and MaxDelay are the shortest and longest pause before a
+	// restart. Defaults 100 ms and 10 s.
+	FirstDelay, MaxDelay time.Duration
+	// StableAfter is how long a run must last for the pauses to start anew.
+	// Default 30 s.
+	StableAfter time.Duration
+	// QuarantineAfter is how many runs in a row may end sooner than that before
+	// the plugin is only tried every QuarantinePace. Defaults 6 and 1 min.
+	QuarantineAfter int
+	QuarantinePace  time.Duration
+	// HealthEvery is the pause between health checks, HealthTimeout what one may
+	// take, HealthMisses how many in a row end the process. Defaults 2 s, 2 s, 3.
+	HealthEvery, HealthTimeout time.Duration
+	HealthMisses               int
+	// StopStep bounds each step of stopping a plugin. Default 2 s.
+	StopStep time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	for v, d := range map[*time.Duration]time.Duration{
+		&o.FirstDelay:     100 * time.Millisecond,
+		&o.MaxDelay:       10 * time.Second,
+		&o.StableAfter:    30 * time.Second,
+		&o.QuarantinePace: time.Minute,
+		&o.HealthEvery:    2 * time.Second,
+		&o.HealthTimeout:  2 * time.Second,
+		&o.StopStep:       2 * time.Second,
+	} {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if o.QuarantineAfter == 0 {
+		o.QuarantineAfter = 6
+	}
+	if o.HealthMisses == 0 {
+		o.HealthMisses = 3
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Reaper == nil {
+		o.Reaper, _ = StartReaper(nil)
+	}
+	return o
+}
+
+// Status is what a provider's host is doing.
+type Status string
+
+// The statuses.
+const (
+	Starting    Status = "starting"
+	Up          Status = "up"
+	Restarting  Status = "restarting"  // waiting to start again
+	Quarantined Status = "quarantined" // the same, at a slow pace
+	Stopped     Status = "stopped"
+)
+
+// State is a snapshot of a provider's host.
+type State struct {
+	Status   Status
+	Since    time.Time
+	Pid      int    // of a plugin that runs
+	Restarts int    // starts after the first
+	LastErr  string // why it last ended or failed to start; empty if it never did
+}
+
+// Plugin hosts one plugin. Make it with NewPlugin and call Run once.
+type Plugin struct {
+	provider *mux.Provider
+	spec     PluginSpec
+	opts     Options
+	log      *slog.Logger
+	settled  chan struct{}
+
+	mu    sync.Mutex
+	state State
+}
+
+// NewPlugin makes the host of a plugin that is not started yet.
+func NewPlugin(p *mux.Provider, spec PluginSpec, opts Options) *Plugin {
+	if spec.StartTimeout == 0 {
+		spec.StartTimeout = DefaultStartTimeout
+	}
+	opts = opts.withDefaults()
+	return &Plugin{
+		provider: p, spec: spec, opts: opts, log: opts.Log.With("provider", p.Name()),
+		settled: make(chan struct{}), state: State{Status: Starting, Since: time.Now()},
+	}
+}
+
+// Settled is closed when the first start has succeeded or failed.
+func (h *Plugin) Settled() <-chan struct{} { return h.settled }
+
+// State is what the host is doing now.
+func (h *Plugin) State() State {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.state
+}
+
+func (h *Plugin) set(status Status, change func(*State)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state.Status != status {
+		h.state.Status, h.state.Since = status, time.Now()
+	}
+	if change != nil {
+		change(&h.state)
+	}
+}
+
+// Run keeps the plugin running until ctx ends, then stops it and returns when
+// its process is gone.
+func (h *Plugin) Run(ctx context.Context) {
+	delays := newDelays(h.opts)
+	unstable := 0
+	for run := 0; ctx.Err() == nil; run++ {
+		h.set(Starting, func(s *State) { s.Restarts = run })
+		start := time.Now()
+		err := h.once(ctx, run)
+		if run == 0 {
+			h.settle()
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if time.Since(start) >= h.opts.StableAfter {
+			unstable = 0
+			delays.Reset()
+		}
+		unstable++
+		delay, status := delays.NextBackOff(), Restarting
+		if unstable >= h.opts.QuarantineAfter {
+			status, delay = Quarantined, jitter(h.opts.QuarantinePace)
+		}
+		h.set(status, func(s *State) { s.Pid, s.LastErr = 0, err.Error() })
+		h.log.Error("plugin is down", "error", err, "now", string(status), "next_start_in", delay.Round(time.Millisecond), "failed_runs", unstable)
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+		}
+	}
+	h.settle()
+	h.set(Stopped, func(s *State) { s.Pid = 0 })
+}
+
+// settle is called by Run's goroutine only.
+func (h *Plugin) settle() {
+	select {
+	case <-h.settled:
+	default:
+		close(h.settled)
+	}
+}
+
+// newDelays are growing, jittered pauses between starts.
+func newDelays(o Options) *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval, b.Multiplier = o.FirstDelay, o.MaxDelay, 2
+	return b
+}
+
+// jitter is d, give or take a fifth, so that plugins do not restart in step.
+func jitter(d time.Duration) time.Duration {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.RandomizationFactor = d, 0.2
+	return b.NextBackOff()
+}
+
+// once runs the plugin from start to end, and says why it ended.
+func (h *Plugin) once(ctx context.Context, run int) error {
+	id := fmt.Sprintf("%s/%s/%d", h.opts.Reaper.instance, h.provider.Name(), run)
+	c, err := startChild(ctx, h.provider.Name(), h.spec, id, h.opts.TempDir, h.log)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	if err := h.load(ctx, c); err != nil {
+		c.kill()
+		return fmt.Errorf("start: %w", err)
+	}
+	h.set(Up, func(s *State) { s.Pid = c.proc.pid() })
+	h.settle()
+
+	err = h.watch(ctx, c)
+	h.provider.Down()
+	if err == nil { // hookmux stops
+		c.stop(h.opts.Version, h.opts.StopStep)
+		h.log.Info("plugin stopped", "pid", c.proc.pid())
+		return nil
+	}
+	c.kill()
+	return err
+}
+
+// load asks what the plugin wants and puts it to work.
+func (h *Plugin) load(ctx context.Context, c *child) error {
+	lctx, cancel := context.WithTimeout(ctx, h.spec.StartTimeout)
+	defer cancel()
+	wants, ignored, err := c.conn.load(lctx, h.opts.Version)
+	if err != nil {
+		select {
+		case <-c.proc.exited:
+			return h.ended(c)
+		default:
+			return fmt.Errorf("it did not answer OnProviderLoaded: %w", err)
+		}
+	}
+	if len(ignored) > 0 {
+		h.log.Warn("plugin declares what no EMQX knows, ignored", "names", ignored)
+	}
+	if err := h.provider.Up(c.conn, wants); err != nil {
+		return err
+	}
+	h.log.Info("plugin is up", "pid", c.proc.pid(), "hooks", describe(wants))
+	c.conn.showBrokers(lctx, h.opts.Mux)
+	return nil
+}
+
+func describe(wants []mux.HookSpec) (names []string) {
+	for _, w := range wants {
+		names = append(names, w.Hook.String())
+	}
+	return names
+}
+
+// watch returns nil when ctx ends, and else why the plugin is done for.
+func (h *Plugin) watch(ctx context.Context, c *child) error {
+	tick := time.NewTicker(h.opts.HealthEvery)
+	defer tick.Stop()
+	misses := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.proc.exited:
+			return h.ended(c)
+		case <-tick.C:
+		}
+		err := c.healthy(ctx, h.opts.HealthTimeout)
+		if err == nil || ctx.Err() != nil {
+			misses = 0
+			continue
+		}
+		select {
+		case <-c.proc.exited:
+			return h.ended(c)
+		default:
+		}
+		if misses++; misses >= h.opts.HealthMisses {
+			return fmt.Errorf("it hung: %d health checks in a row failed (%w), so its process group was killed", misses, err)
+		}
+	}
+}
+
+func (h *Plugin) ended(c *child) error {
+	return errors.New("it " + c.proc.how() + c.proc.lastWords(8))
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -35,11 +36,15 @@ func parseAnswer(h Hook, b []byte) (answer, error) {
 	ok := eachField(b, func(num protowire.Number, typ protowire.Type, val []byte) bool {
 		switch {
 		case num == respType && typ == protowire.VarintType:
-			a.typ, _ = protowire.ConsumeVarint(val)
+			v, _ := protowire.ConsumeVarint(val)
+			a.typ = uint64(uint32(v)) // as protobuf reads an enum
 		case num == respBool && typ == protowire.VarintType:
 			v, _ := protowire.ConsumeVarint(val)
 			a.allowed, hasBool, hasMsg = v != 0, true, false
 		case num == respMessage && typ == protowire.BytesType:
+			if hasMsg { // given in parts, which protobuf merges
+				val = append(slices.Clip(a.msg), val...)
+			}
 			a.msg, hasBool, hasMsg = val, false, true
 		}
 		return true
@@ -91,7 +96,7 @@ func messageResponse(typ uint64, msg []byte) []byte {
 
 // withResult is the request body with its bool field num set to v.
 func withResult(body []byte, num protowire.Number, v bool) []byte {
-	b := withoutFields(make([]byte, 0, len(body)+2), body, num)
+	b := withoutField(make([]byte, 0, len(body)+2), body, num)
 	if v {
 		b = appendVarintField(b, num, 1)
 	}
@@ -100,29 +105,41 @@ func withResult(body []byte, num protowire.Number, v bool) []byte {
 
 // withMessage is the request body with its Message field num replaced.
 func withMessage(body []byte, num protowire.Number, msg []byte) []byte {
-	b := withoutFields(make([]byte, 0, len(body)+len(msg)+16), body, num)
+	b := withoutField(make([]byte, 0, len(body)+len(msg)+16), body, num)
 	return appendBytesField(b, num, msg)
 }
 
-// withoutFields appends to dst all fields of b, byte for byte, but the named
-// ones. b must be well-formed.
-func withoutFields(dst, b []byte, drop ...protowire.Number) []byte {
-next:
+// withoutField appends to dst all fields of b but those with that number.
+func withoutField(dst, b []byte, drop protowire.Number) []byte {
+	return appendFields(dst, b, func(num protowire.Number, _ protowire.Type, _ []byte) bool { return num != drop })
+}
+
+// appendFields appends to dst, byte for byte, the fields of b that keep picks.
+// field is the whole of it, with its tag. b must be well-formed.
+func appendFields(dst, b []byte, keep func(num protowire.Number, typ protowire.Type, field []byte) bool) []byte {
 	for len(b) > 0 {
-		num, _, n := protowire.ConsumeField(b)
+		num, typ, n := protowire.ConsumeField(b)
 		if n < 0 {
 			return dst
 		}
-		field := b[:n]
-		b = b[n:]
-		for _, d := range drop {
-			if num == d {
-				continue next
-			}
+		if keep(num, typ, b[:n]) {
+			dst = append(dst, b[:n]...)
 		}
-		dst = append(dst, field...)
+		b = b[n:]
 	}
 	return dst
+}
+
+// isAllowPublish says whether an entry of a Message's headers, given with its
+// tag, is allow_publish.
+func isAllowPublish(typ protowire.Type, field []byte) bool {
+	if typ != protowire.BytesType {
+		return false
+	}
+	_, _, n := protowire.ConsumeTag(field)
+	entry, _ := protowire.ConsumeBytes(field[n:])
+	var key []byte
+	return lastBytes(entry, 1, &key) && string(key) == allowPublishHeader
 }
 
 // content is what a provider may change in a message.
@@ -150,7 +167,8 @@ func parseContent(msg []byte) (c content, ok bool) {
 	ok = eachField(msg, func(num protowire.Number, typ protowire.Type, val []byte) bool {
 		switch {
 		case num == msgQoS && typ == protowire.VarintType:
-			c.qos, _ = protowire.ConsumeVarint(val)
+			v, _ := protowire.ConsumeVarint(val)
+			c.qos = uint64(uint32(v))
 		case num == msgTopic && typ == protowire.BytesType:
 			c.topic = val
 		case num == msgPayload && typ == protowire.BytesType:
@@ -166,6 +184,8 @@ func parseContent(msg []byte) (c content, ok bool) {
 					c.publish = publishTrue
 				case "false":
 					c.publish = publishFalse
+				default:
+					c.publish = publishUnsaid
 				}
 			}
 		}
@@ -218,21 +238,12 @@ func refuse(msg []byte) []byte {
 // unknown fields too, stays byte for byte.
 func buildMessage(cur []byte, c content) []byte {
 	b := make([]byte, 0, len(cur)+len(c.payload)+len(c.topic)+40)
-	eachField(cur, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+	b = appendFields(b, cur, func(num protowire.Number, typ protowire.Type, field []byte) bool {
 		switch num {
 		case msgQoS, msgTopic, msgPayload:
-			return true
+			return false
 		case msgHeaders:
-			var key []byte
-			if typ == protowire.BytesType && lastBytes(val, 1, &key) && string(key) == allowPublishHeader {
-				return true
-			}
-		}
-		b = protowire.AppendTag(b, num, typ)
-		if typ == protowire.BytesType {
-			b = protowire.AppendBytes(b, val)
-		} else {
-			b = append(b, val...)
+			return !isAllowPublish(typ, field)
 		}
 		return true
 	})

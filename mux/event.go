@@ -35,7 +35,14 @@ func NewEvent(h Hook, body []byte) Event {
 				return false
 			}
 			e.msg = val
-			return lastBytes(val, msgTopic, &e.topic)
+			if row.kind != message {
+				return lastBytes(val, msgTopic, &e.topic)
+			}
+			// All that an answer may change has to be readable, or a provider
+			// would be blamed for the broker's message.
+			c, ok := parseContent(val)
+			e.topic = c.topic
+			return ok
 		}
 		return true
 	})

@@ -58,15 +58,15 @@ func (l *lane) push(ctx context.Context, ev Event) {
 		l.p.stats.Sent.Add(1)
 	}
 	s := &l.shards[maphash.Bytes(l.seed, ev.client)%laneShards]
-	if !l.reserve(ctx, &ev, s) {
-		l.drop(&ev, ReasonLaneFull, nil)
+	if r := l.reserve(ctx, &ev, s); r != ReasonNone {
+		l.drop(&ev, r, nil)
 		return
 	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		l.release(&ev)
 		l.drop(&ev, ReasonShutdown, nil)
+		l.release(&ev)
 		return
 	}
 	s.queue = append(s.queue, ev)
@@ -82,9 +82,9 @@ func (l *lane) push(ctx context.Context, ev Event) {
 }
 
 // reserve makes room for the event as the overflow policy says.
-func (l *lane) reserve(ctx context.Context, ev *Event, s *shard) bool {
+func (l *lane) reserve(ctx context.Context, ev *Event, s *shard) Reason {
 	if cost(ev) > l.p.spec.Lane.Bytes {
-		return false
+		return ReasonLaneFull
 	}
 	for {
 		var wait <-chan struct{}
@@ -93,7 +93,7 @@ func (l *lane) reserve(ctx context.Context, ev *Event, s *shard) bool {
 		}
 		if l.events.Add(1) <= int64(l.p.spec.Lane.Events) {
 			if l.bytes.Add(cost(ev)) <= l.p.spec.Lane.Bytes {
-				return true
+				return ReasonNone
 			}
 			l.bytes.Add(-cost(ev))
 		}
@@ -101,18 +101,18 @@ func (l *lane) reserve(ctx context.Context, ev *Event, s *shard) bool {
 		switch l.p.spec.Lane.Overflow {
 		case DropOldest:
 			if !l.dropOldest(s) {
-				return false
+				return ReasonLaneFull
 			}
 		case Block:
 			select {
 			case <-wait:
 			case <-ctx.Done():
-				return false
+				return ReasonLaneFull
 			case <-l.ctx.Done():
-				return false
+				return ReasonShutdown
 			}
 		default:
-			return false
+			return ReasonLaneFull
 		}
 	}
 }
@@ -120,19 +120,15 @@ func (l *lane) reserve(ctx context.Context, ev *Event, s *shard) bool {
 // dropOldest drops the longest waiting event of the new one's shard, or of
 // the next shard that has one.
 func (l *lane) dropOldest(from *shard) bool {
-	if ev, ok := from.pop(); ok {
-		l.release(&ev)
+	ev, ok := from.pop()
+	for i := 0; !ok && i < laneShards; i++ {
+		ev, ok = l.shards[i].pop()
+	}
+	if ok {
 		l.drop(&ev, ReasonLaneFull, nil)
-		return true
+		l.release(&ev)
 	}
-	for i := range l.shards {
-		if ev, ok := l.shards[i].pop(); ok {
-			l.release(&ev)
-			l.drop(&ev, ReasonLaneFull, nil)
-			return true
-		}
-	}
-	return false
+	return ok
 }
 
 func (l *lane) release(ev *Event) {
@@ -195,7 +191,7 @@ func (l *lane) drain(s *shard) {
 // deliver hands the event to the provider, waiting for it to be up and for
 // its breaker to let a call through.
 func (l *lane) deliver(ev *Event) (Reason, error) {
-	for {
+	for l.ctx.Err() == nil {
 		lk := l.p.link.Load()
 		var probe <-chan time.Time
 		if lk != nil {
@@ -211,7 +207,6 @@ func (l *lane) deliver(ev *Event) (Reason, error) {
 				select {
 				case <-lk.gone:
 				case <-l.ctx.Done():
-					return ReasonShutdown, nil
 				}
 				continue
 			}
@@ -224,9 +219,9 @@ func (l *lane) deliver(ev *Event) (Reason, error) {
 		case <-changed:
 		case <-probe:
 		case <-l.ctx.Done():
-			return ReasonShutdown, nil
 		}
 	}
+	return ReasonShutdown, nil
 }
 
 // drop counts a lost event and says so, at a bounded rate.

@@ -48,38 +48,66 @@ func New(opts Options) *Mux {
 		opts.Log = slog.Default()
 	}
 	m := &Mux{opts: opts, log: opts.Log, ready: make(chan struct{})}
-	m.table.Store(newTable(nil, opts.Defaults))
+	t := newTable(nil, opts.Defaults)
+	t.users = newUsers()
+	m.table.Store(t)
 	return m
 }
 
-// SetProviders puts the providers in place, in chain order.
-func (m *Mux) SetProviders(providers []*Provider) {
+// SetProviders puts the providers in place, in chain order. drained is closed
+// once no event is under way any more that still goes to those of before: only
+// then can they be closed without a loss.
+func (m *Mux) SetProviders(providers []*Provider) (drained <-chan struct{}) {
 	for _, p := range providers {
 		p.mu.Lock()
 		p.changed = m.rebuild
 		p.mu.Unlock()
 	}
-	m.swap(func(*table) []*Provider { return providers })
+	before := m.swap(func(*table) ([]*Provider, *users) { return providers, newUsers() })
+	before.leave()
+	return before.gone
 }
 
 // Providers are the providers in chain order.
 func (m *Mux) Providers() []*Provider { return m.table.Load().providers }
 
 // rebuild makes a new table after a provider has said what it wants.
-func (m *Mux) rebuild() { m.swap(func(t *table) []*Provider { return t.providers }) }
+func (m *Mux) rebuild() {
+	m.swap(func(t *table) ([]*Provider, *users) { return t.providers, t.users })
+}
 
-func (m *Mux) swap(providers func(*table) []*Provider) {
+// swap makes a new table and returns the users of the old one.
+func (m *Mux) swap(next func(*table) ([]*Provider, *users)) (before *users) {
 	m.mu.Lock()
-	t := newTable(providers(m.table.Load()), m.opts.Defaults)
+	old := m.table.Load()
+	providers, users := next(old)
+	t := newTable(providers, m.opts.Defaults)
+	t.users = users
 	m.table.Store(t)
 	m.mu.Unlock()
 	m.warnGrown(t)
+	return old.users
+}
+
+// enter is the table for one event, which ends with table.users.leave.
+func (m *Mux) enter() *table {
+	for {
+		t := m.table.Load()
+		t.users.enter()
+		if m.table.Load().users == t.users {
+			return t
+		}
+		t.users.leave() // replaced meanwhile, perhaps drained
+	}
 }
 
 // SetReady says that every provider has had its first chance to start: from
 // now on one that is down follows its failure policy. Calls after the first do
 // nothing.
 func (m *Mux) SetReady() { m.readyOnce.Do(func() { close(m.ready) }) }
+
+// Ready is closed by SetReady.
+func (m *Mux) Ready() <-chan struct{} { return m.ready }
 
 // awaitReady reports whether the providers have settled before ctx ended.
 func (m *Mux) awaitReady(ctx context.Context) bool {
@@ -117,10 +145,14 @@ func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
 		}
 		return denial(&ev)
 	}
-	if !m.awaitReady(ctx) {
-		return denial(&ev)
+	// Not ready in time: who is still down follows its failure policy.
+	ready := m.awaitReady(ctx)
+	t := m.enter()
+	defer t.users.leave()
+	if !ready && len(t.providers) == 0 {
+		return denial(&ev) // whose policy to follow, nobody has said yet
 	}
-	routes := m.table.Load().routes[ev.Hook]
+	routes := t.routes[ev.Hook]
 	if !ev.Hook.Valued() {
 		notify(ctx, &ev, routes)
 		return emptySuccess
@@ -148,7 +180,8 @@ func reserve(left time.Duration) time.Duration {
 	return min(max(left/20, 2*time.Millisecond), 100*time.Millisecond)
 }
 
-// notify hands a notification to all who want it.
+// notify hands a notification to all who want it. One that may block for a
+// provider does not hold up the others.
 func notify(ctx context.Context, ev *Event, routes []route) {
 	var wg sync.WaitGroup
 	for i := range routes {
@@ -156,9 +189,12 @@ func notify(ctx context.Context, ev *Event, routes []route) {
 		if !r.want.matches(ev.topic) && ev.Hook.HasTopics() {
 			continue
 		}
-		if r.p.spec.Delivery == Sync {
+		switch {
+		case r.p.spec.Delivery == Sync:
 			wg.Go(func() { r.p.notifySync(ctx, ev) })
-		} else {
+		case r.p.spec.Lane.Overflow == Block:
+			wg.Go(func() { r.p.lane.push(ctx, *ev) })
+		default:
 			r.p.lane.push(ctx, *ev)
 		}
 	}

@@ -35,12 +35,13 @@ type Provider struct {
 	lane  *lane
 	stats Stats
 
-	mu      sync.Mutex           // serialises Up and Down
-	link    atomic.Pointer[link] // nil while down
-	linkUp  notifier             // tells when link changes
-	wants   []HookSpec           // guarded by mu: what to ask, once it is known
-	known   bool                 // guarded by mu: wants is what the provider declared
-	changed func()               // told after wants changed
+	link   atomic.Pointer[link] // nil while down
+	linkUp notifier             // tells when there is a new link
+
+	mu      sync.Mutex // guards what follows
+	wants   []HookSpec // what to ask it
+	known   bool       // wants is what the provider declared
+	changed func()     // told after wants changed
 
 	failLog [numReasons]rateLimit
 }
@@ -93,17 +94,14 @@ func (p *Provider) Up(conn Conn, declared []HookSpec) error {
 	l.notify = p.newBreaker("notifications")
 
 	p.mu.Lock()
-	old := p.link.Swap(l)
 	p.wants, p.known = wants, true
 	changed := p.changed
 	p.mu.Unlock()
-	if old != nil {
-		close(old.gone)
-	}
-	// The route table first, so that nobody is asked by an old one.
+	// The route table first, so that it is not asked by an old one.
 	if changed != nil {
 		changed()
 	}
+	p.setLink(l)
 	p.linkUp.broadcast()
 	return nil
 }
@@ -111,10 +109,11 @@ func (p *Provider) Up(conn Conn, declared []HookSpec) error {
 // Down takes the connection away: decisions follow the failure policy,
 // notifications wait in the lane. What the provider wants stays known.
 func (p *Provider) Down() {
-	p.mu.Lock()
-	old := p.link.Swap(nil)
-	p.mu.Unlock()
-	if old != nil {
+	p.setLink(nil)
+}
+
+func (p *Provider) setLink(l *link) {
+	if old := p.link.Swap(l); old != nil {
 		close(old.gone)
 	}
 }
@@ -129,6 +128,10 @@ func (p *Provider) Wants() (wants []HookSpec, known bool) {
 	defer p.mu.Unlock()
 	return p.wants, p.known || p.spec.Hooks != nil
 }
+
+// Drain takes no more notifications, delivers the waiting ones until ctx ends,
+// and counts the rest as dropped. Close need not wait after it.
+func (p *Provider) Drain(ctx context.Context) { p.lane.close(ctx) }
 
 // Close delivers what waits in the lane until ctx ends, counts the rest as
 // dropped, and stops all of the provider's goroutines.

@@ -1,5 +1,10 @@
 package mux
 
+import (
+	"sync"
+	"sync/atomic"
+)
+
 // table is an immutable snapshot of who is asked what. Reading it takes no
 // lock; a change builds a new one.
 type table struct {
@@ -7,6 +12,28 @@ type table struct {
 	routes    [NumHooks][]route  // by hook, in chain order
 	wanted    [NumHooks]HookSpec // the union of what the providers want
 	isWanted  [NumHooks]bool
+	users     *users // shared by all tables of one SetProviders
+}
+
+// users counts the events that are under way with one set of providers.
+type users struct {
+	n    atomic.Int64 // and one while the set is in place
+	once sync.Once
+	gone chan struct{} // closed when there are none left
+}
+
+func newUsers() *users {
+	u := &users{gone: make(chan struct{})}
+	u.n.Store(1)
+	return u
+}
+
+func (u *users) enter() { u.n.Add(1) }
+
+func (u *users) leave() {
+	if u.n.Add(-1) == 0 {
+		u.once.Do(func() { close(u.gone) })
+	}
 }
 
 type route struct {

@@ -3,6 +3,7 @@ package mux
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // CheckTopicFilter says what is wrong with an MQTT topic filter, or nil.
@@ -12,6 +13,9 @@ func CheckTopicFilter(filter string) error {
 	}
 	if len(filter) > 65535 {
 		return fmt.Errorf("topic filter of %d bytes: MQTT allows 65535", len(filter))
+	}
+	if !utf8.ValidString(filter) {
+		return fmt.Errorf("topic filter %q is not UTF-8", filter)
 	}
 	if strings.ContainsRune(filter, 0) {
 		return fmt.Errorf("topic filter %q contains a NUL", filter)
@@ -68,6 +72,9 @@ func checkTopicName(topic []byte) string {
 	}
 	if len(topic) > 65535 {
 		return "its topic is longer than 65535 bytes"
+	}
+	if !utf8.Valid(topic) {
+		return "its topic is not UTF-8"
 	}
 	for _, c := range topic {
 		switch c {

@@ -1,0 +1,43 @@
+package muxtest
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func ignoreTerm() { signal.Ignore(syscall.SIGTERM) }
+
+// Processes are the running processes, zombies aside, whose environment
+// contains mark.
+func Processes(mark string) (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, f := range files {
+		env, err := os.ReadFile(f)
+		if err != nil || !bytes.Contains(env, []byte(mark)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// Eventually waits until ok is true, and fails the test when it is not within
+// a generous time.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		if ok() {
+			return
+		}
+		time.Sleep(5 * time.Millisecond) // the pause of a poll, not a guess at how long it takes
+	}
+	t.Fatalf("never happened: %s", what)
+}

@@ -1,0 +1,120 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// secrets are what the test sources hold. No error may show them.
+var secrets = map[string]string{
+	"ALICE": "s3cr3t:#*&'",
+	"EMPTY": "",
+	"N":     "17",
+	"WORD":  "sesame",
+}
+
+func testSources() Sources {
+	return Sources{
+		Dir: "/conf",
+		Env: func(name string) (string, bool) { v, ok := secrets[name]; return v, ok },
+		ReadFile: func(path string) ([]byte, error) {
+			switch path {
+			case "/conf/bob.txt":
+				return []byte("hunter2\n\n"), nil
+			case "/run/windows.txt":
+				return []byte("hunter2\r\n"), nil
+			case "/conf/binary":
+				return []byte{0xff, 0xfe}, nil
+			case "/conf/huge":
+				return []byte(strings.Repeat("hunter2 ", maxFile/8)), nil
+			case "/conf/locked":
+				return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+			}
+			return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+		},
+	}
+}
+
+// TestGolden reads every testdata/*.yaml: what a good one means and what a
+// broken one is told is in the .golden file beside it.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) < 1 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := Parse(filepath.Base(file), data, testSources())
+			var got string
+			if strings.HasPrefix(filepath.Base(file), "good_") {
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := json.MarshalIndent(cfg, "", "  ")
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = string(b) + "\n"
+			} else {
+				if err == nil {
+					t.Fatal("it was taken")
+				}
+				got = err.Error() + "\n"
+				checkErrors(t, filepath.Base(file), err)
+			}
+			golden := strings.TrimSuffix(file, ".yaml") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// checkErrors holds what is true of every error: it is a list of *Error that
+// name the file, sorted by line, and no secret is in it.
+func checkErrors(t *testing.T, file string, err error) {
+	t.Helper()
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("%T is no list of errors", err)
+	}
+	last := 0
+	for _, err := range joined.Unwrap() {
+		e, ok := err.(*Error)
+		if !ok {
+			t.Fatalf("%T is no *Error: %v", err, err)
+		}
+		if e.File != file || e.Line < 1 || e.Line < last || e.Text == "" {
+			t.Errorf("after line %d: %+v", last, e)
+		}
+		last = e.Line
+	}
+	for _, secret := range []string{"s3cr3t", "hunter2", "sesame", "TOP-SECRET"} {
+		if strings.Contains(err.Error(), secret) {
+			t.Errorf("%q is in the error:\n%v", secret, err)
+		}
+	}
+}

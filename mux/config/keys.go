@@ -1,0 +1,98 @@
+package config
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/hookmux/hookmux/mux"
+)
+
+// The tables: each key of hookmux.yaml, in the order in which the
+// documentation has them.
+
+func (c *Config) keys() []key {
+	return []key{
+		{name: "listen", def: DefaultListen, doc: "where EMQX connects",
+			value: hostPort(&c.Listen)},
+		{name: "timeout", def: DefaultTimeout.String(), doc: "how long EMQX waits for the answer to one event at most, all providers together; keep it below the request timeout in EMQX",
+			value: duration(&c.Timeout, 10*time.Millisecond, 10*time.Minute)},
+		{name: "default", doc: "the answer to an access hook about which no provider has an opinion; without it, EMQX decides",
+			value: defaults(&c.Default)},
+		{name: "log", doc: "how hookmux logs, to standard error",
+			value: group(c.Log.keys())},
+		{name: "providers", required: true, doc: "who answers the events, in the order in which they are asked",
+			value: providers(&c.Providers)},
+	}
+}
+
+func (l *Log) keys() []key {
+	levels := []string{"debug", "info", "warn", "error"}
+	return []key{
+		{name: "level", def: "info", doc: "the least important messages to log",
+			value: word(levels, func(w string) { _ = l.Level.UnmarshalText([]byte(w)) })},
+		{name: "format", def: "text", doc: "lines for people or JSON for machines",
+			value: word([]string{"text", "json"}, func(w string) { l.JSON = w == "json" })},
+	}
+}
+
+func (p *Provider) keys() []key {
+	return []key{
+		{name: "name", required: true, doc: "what logs and metrics call the provider",
+			value: name(&p.Name)},
+		{name: "command", plugin: true, doc: "the plugin's program and its arguments; a relative path with a slash is relative to this file, a name without one is looked up in PATH",
+			value: command(&p.Command)},
+		{name: "url", doc: "where a remote, an ExHook server that runs already, listens",
+			value: remoteURL(&p.URL)},
+		{name: "config", plugin: true, doc: "the plugin's own settings, handed to it as JSON",
+			value: jsonObject(&p.Config)},
+		{name: "env", plugin: true, doc: "the plugin's environment variables; it inherits none",
+			value: environment(&p.Env)},
+		{name: "dir", plugin: true, def: ".", doc: "the plugin's working directory, relative to this file",
+			value: directory(&p.Dir)},
+		{name: "start_timeout", plugin: true, def: DefaultStartTimeout.String(), doc: "how long the plugin may take to start",
+			value: duration(&p.StartTimeout, 100*time.Millisecond, 10*time.Minute)},
+		{name: "hooks", doc: "ask the provider about these hooks only; without it, about all that it answers",
+			value: hookList(&p.Hooks)},
+		{name: "on_failure", def: mux.Deny.String(), doc: "what a hook with an answer does when the provider gives none: one word for all, or a mapping from hook to word",
+			value: onFailure(&p.OnFailure)},
+		{name: "timeout", def: mux.DefaultTimeout.String(), doc: "how long one answer of the provider may take",
+			value: duration(&p.Timeout, time.Millisecond, 10*time.Minute)},
+		{name: "concurrency", def: strconv.Itoa(mux.DefaultConcurrency), doc: "how many answers may be asked of the provider at a time; more wait",
+			value: count(&p.Concurrency, 1, 65536)},
+		{name: "delivery", def: mux.Async.String(), doc: "async: EMQX does not wait for the provider to handle a notification; sync: it does",
+			value: word(mux.DeliveryNames(), func(w string) { p.Delivery, _ = mux.ParseDelivery(w) })},
+		{name: "breaker", doc: "when a failing provider is left alone for a while",
+			value: group(breakerKeys(&p.Breaker))},
+		{name: "lane", doc: "how many notifications may wait for the provider",
+			value: group(laneKeys(&p.Lane))},
+	}
+}
+
+func breakerKeys(b *mux.BreakerSpec) []key {
+	return []key{
+		{name: "failures", def: strconv.Itoa(mux.DefaultBreakerFailures), doc: "failures in a row after which the provider is left alone",
+			value: count(&b.Failures, 1, 10_000)},
+		{name: "open", def: mux.DefaultBreakerOpen.String(), doc: "how long it is left alone before one event probes it",
+			value: duration(&b.Open, 10*time.Millisecond, time.Hour)},
+	}
+}
+
+func laneKeys(l *mux.LaneSpec) []key {
+	return []key{
+		{name: "events", def: strconv.Itoa(mux.DefaultLaneEvents), doc: "how many notifications may wait",
+			value: count(&l.Events, 1, 100_000_000)},
+		{name: "bytes", def: sizeString(mux.DefaultLaneBytes), doc: "how large those that wait may be together",
+			value: size(&l.Bytes, 1<<10, 64<<30)},
+		{name: "overflow", def: mux.DropNewest.String(), doc: "what happens to one more: it is dropped, the oldest is dropped, or EMQX waits",
+			value: word(mux.OverflowNames(), func(w string) { l.Overflow, _ = mux.ParseOverflow(w) })},
+	}
+}
+
+// group is a mapping with keys of its own.
+func group(keys []key) value {
+	return value{
+		expects: "a mapping",
+		keys:    func() []key { return keys },
+		read:    func(r *reader, path string, n *node) { r.mapping(path, n, keys) },
+	}
+}

@@ -1,0 +1,179 @@
+package config
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hookmux/hookmux/mux"
+)
+
+// maxEnvString is what Linux allows for one argument or environment variable
+// (128 KiB with its name and the final NUL). A plugin's config is one of them.
+const maxEnvString = 127 << 10
+
+// providers is the list of providers.
+func providers(into *[]Provider) value {
+	const expects = "a list of providers, each a mapping with a name and a command or url"
+	return value{
+		expects: expects,
+		list:    true,
+		keys:    func() []key { return new(Provider).keys() },
+		read: func(r *reader, path string, n *node) {
+			if !r.is(list, path, n, expects) {
+				return
+			}
+			if len(n.items) == 0 {
+				r.fail(n.line, path, "the list is empty; at least one provider is needed")
+			}
+			first := make(map[string]int)
+			for i, item := range n.items {
+				var p Provider
+				r.provider(index(path, i), item, &p, first)
+				*into = append(*into, p)
+			}
+		},
+	}
+}
+
+// provider reads one provider and checks what its keys mean together. first
+// has the line of each name so far.
+func (r *reader) provider(path string, n *node, p *Provider, first map[string]int) {
+	keys := p.keys()
+	given := r.mapping(path, n, keys)
+	if given == nil {
+		return
+	}
+	if at := given["name"]; p.Name != "" {
+		if line, ok := first[p.Name]; ok {
+			r.fail(at.line, join(path, "name"), "the name %s is taken by the provider in line %d", p.Name, line)
+		} else {
+			first[p.Name] = at.line
+		}
+	}
+	_, isPlugin := given["command"]
+	remote, isRemote := given["url"]
+	switch {
+	case isPlugin && isRemote:
+		r.fail(remote.line, join(path, "url"), "a provider has a command or a url, not both")
+	case !isPlugin && !isRemote:
+		r.fail(n.line, path, "the provider needs a command (a plugin that hookmux starts) or a url (a server that runs already)")
+	case isRemote:
+		for _, k := range keys {
+			if at, ok := given[k.name]; ok && k.plugin {
+				r.fail(at.line, join(path, k.name), "a provider with a url cannot have this key: hookmux does not start it")
+			}
+		}
+	case isPlugin:
+		if p.Dir == "" {
+			p.Dir = r.src.Dir
+		}
+		if p.StartTimeout == 0 {
+			p.StartTimeout = DefaultStartTimeout
+		}
+	}
+	if at, ok := given["on_failure"]; ok && at.value.kind == mapping && p.Hooks != nil {
+		for _, f := range at.value.pairs {
+			h, ok := mux.HookByName(f.key)
+			if ok && !slices.ContainsFunc(p.Hooks, func(s mux.HookSpec) bool { return s.Hook == h }) {
+				r.fail(f.line, join(join(path, "on_failure"), f.key), "the provider is not asked about this hook: its key hooks does not list it")
+			}
+		}
+	}
+}
+
+// command is a program and its arguments.
+func command(into *[]string) value {
+	const expects = "a program and its arguments, such as [./login, --verbose]"
+	return value{expects: expects, list: true, read: func(r *reader, path string, n *node) {
+		var words []string
+		switch n.kind {
+		case text:
+			if strings.ContainsAny(n.text, " \t\n") {
+				r.fail(n.line, path, "a string is the program alone; with arguments, write a list: %s", expects)
+				return
+			}
+			words = []string{n.text}
+		case list:
+			for i, item := range n.items {
+				w, ok := r.plain(index(path, i), item)
+				if !ok {
+					return
+				}
+				words = append(words, w)
+			}
+		default:
+			r.fail(n.line, path, "expected %s; found %s", expects, n.kind)
+			return
+		}
+		if len(words) == 0 || words[0] == "" {
+			r.fail(n.line, path, "expected %s; found none", expects)
+			return
+		}
+		if strings.Contains(words[0], "/") {
+			words[0] = r.abs(words[0])
+		}
+		*into = words
+	}}
+}
+
+// plain is any scalar as it was written: in an argument or an environment
+// variable all are text. The value is not shown.
+func (r *reader) plain(path string, n *node) (string, bool) {
+	switch {
+	case n.kind == nothing:
+		r.fail(n.line, path, `expected a string; found nothing (write "" for an empty one)`)
+	case n.kind == mapping || n.kind == list:
+		r.fail(n.line, path, "expected a string; found %s", n.kind)
+	case strings.ContainsRune(n.text, 0):
+		r.fail(n.line, path, "the string contains a NUL character")
+	case len(n.text) > maxEnvString:
+		r.fail(n.line, path, "the string has %d bytes; a process can be given %d", len(n.text), maxEnvString)
+	default:
+		return n.text, true
+	}
+	return "", false
+}
+
+var (
+	envKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	// reserved are the variables that hookmux and go-plugin set for a plugin.
+	reserved = regexp.MustCompile(`^(HOOKMUX_.*|PLUGIN_(MIN_PORT|MAX_PORT|PROTOCOL_VERSIONS|CLIENT_CERT|MULTIPLEX_GRPC|UNIX_SOCKET_DIR|UNIX_SOCKET_GROUP))$`)
+)
+
+// environment is a mapping from name to value.
+func environment(into *map[string]string) value {
+	const expects = "a mapping from variable to value, such as {LANG: C.UTF-8}"
+	return value{expects: expects, read: func(r *reader, path string, n *node) {
+		if !r.is(mapping, path, n, expects) {
+			return
+		}
+		*into = make(map[string]string)
+		for _, p := range n.pairs {
+			at := join(path, p.key)
+			switch {
+			case !envKey.MatchString(p.key):
+				r.fail(p.line, at, "this is not the name of an environment variable: letters, digits and _")
+			case reserved.MatchString(p.key):
+				r.fail(p.line, at, "hookmux sets this variable itself")
+			}
+			if v, ok := r.plain(at, p.value); ok {
+				(*into)[p.key] = v
+			}
+		}
+	}}
+}
+
+// directory is a path relative to the file.
+func directory(into *string) value {
+	const expects = "the path of a directory"
+	return value{expects: expects, read: func(r *reader, path string, n *node) {
+		s, ok := r.plain(path, n)
+		if ok && s == "" {
+			r.fail(n.line, path, "expected %s; found an empty string", expects)
+		} else if ok {
+			*into = filepath.Clean(r.abs(s))
+		}
+	}}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -43,11 +44,8 @@ func (r *reader) parse(data []byte) *node {
 		r.fail(second.Line, "", "a second document begins here; the file must be one: remove the line ---")
 		return nil
 	}
-	before := len(r.errs)
 	root := r.tree("", doc.Content[0])
 	if r.gaveUp {
-		// What else is wrong with it would be about half a tree.
-		r.errs = r.errs[before:]
 		return nil
 	}
 	return root
@@ -77,6 +75,7 @@ var (
 	unknownAlias = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
 	// The library gives these with a line that counts from 0.
 	parserError = regexp.MustCompile(`^did not find expected (node content|key|'-' indicator|',' or|<)`)
+	tabIndent   = regexp.MustCompile(`^ *\t`)
 	controlChar = regexp.MustCompile(`[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\x{fffe}|\x{ffff}|[\x{80}-\x{84}\x{86}-\x{9f}]`)
 )
 
@@ -94,7 +93,8 @@ func (r *reader) syntaxError(data []byte, err error) {
 	}
 	// Errors at the end of the file have the line after the last one.
 	line = min(max(line, 1), 1+bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n")))
-	at := lineText(data, line)
+	lines := strings.Split(string(data), "\n")
+	at := lines[line-1]
 	switch alias := unknownAlias.FindStringSubmatch(text); {
 	case alias != nil:
 		// The "anchor" may be a password, so it is not shown.
@@ -105,7 +105,10 @@ func (r *reader) syntaxError(data []byte, err error) {
 			line = lineAt(data, at[0])
 		}
 		text = "there is a control character in this line; inside double quotes it can be written as an escape, such as \\u0007"
-	case strings.Contains(text, "cannot start any token") && strings.HasPrefix(strings.TrimLeft(at, " "), "\t"):
+	case strings.Contains(text, "tab character"), strings.Contains(text, "cannot start any token") && tabIndent.MatchString(at):
+		if i := slices.IndexFunc(lines[line-1:], tabIndent.MatchString); i > 0 {
+			line += i
+		}
 		text = "YAML does not allow tabs for indentation: use spaces"
 	case strings.Contains(text, "cannot start any token"):
 		text += "; a value that begins with @, ` or % must be quoted"
@@ -115,12 +118,4 @@ func (r *reader) syntaxError(data []byte, err error) {
 		text += ": check the indentation, and quote a value that contains a colon and a space"
 	}
 	r.fail(line, "", "this is not YAML, here or shortly above: %s", text)
-}
-
-func lineText(data []byte, line int) string {
-	lines := bytes.SplitN(data, []byte("\n"), line+1)
-	if line > len(lines) {
-		return ""
-	}
-	return string(lines[line-1])
 }

@@ -73,10 +73,12 @@ func (r *reader) provider(path string, n *node, p *Provider, first map[string]in
 			p.StartTimeout = DefaultStartTimeout
 		}
 	}
-	if at, ok := given["on_failure"]; ok && at.value.kind == mapping && p.Hooks != nil {
+	hooks, narrowed := given["hooks"]
+	narrowed = narrowed && len(p.Hooks) == len(hooks.value.items) // else the list has errors of its own
+	if at, ok := given["on_failure"]; ok && at.value.kind == mapping && narrowed {
 		for _, f := range at.value.pairs {
 			h, ok := mux.HookByName(f.key)
-			if ok && !slices.ContainsFunc(p.Hooks, func(s mux.HookSpec) bool { return s.Hook == h }) {
+			if ok && h.Valued() && h.String() == f.key && !slices.ContainsFunc(p.Hooks, func(s mux.HookSpec) bool { return s.Hook == h }) {
 				r.fail(f.line, join(join(path, "on_failure"), f.key), "the provider is not asked about this hook: its key hooks does not list it")
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // key is a row of the tables: all there is to say about one key of the file.
@@ -37,6 +39,7 @@ type reader struct {
 
 	nodes, depth, expanded int // see the max… constants
 	gaveUp                 bool
+	alias                  *yaml.Node // the outermost alias that is being followed
 }
 
 func (r *reader) fail(line int, path, format string, args ...any) {
@@ -68,7 +71,11 @@ func (r *reader) mapping(path string, n *node, keys []key) map[string]pair {
 	for _, p := range n.pairs {
 		i := slices.IndexFunc(keys, func(k key) bool { return k.name == p.key })
 		if i < 0 {
-			r.fail(p.line, join(path, p.key), "unknown key%s Allowed: %s", orStop(didYouMean(p.key, keyNames(keys))), names(keys))
+			hint := didYouMean(p.key, keyNames(keys))
+			if at := whereIs(p.key, "", new(Config).keys()); at != "" && !strings.HasPrefix(path, "providers") {
+				hint = "; it belongs to " + at + ", check the indentation."
+			}
+			r.fail(p.line, join(path, p.key), "unknown key%s Allowed: %s", orStop(hint), names(keys))
 			continue
 		}
 		given[p.key] = p
@@ -80,6 +87,26 @@ func (r *reader) mapping(path string, n *node, keys []key) map[string]pair {
 		}
 	}
 	return given
+}
+
+// whereIs is where else in the file a key would be right, or empty.
+func whereIs(name, path string, keys []key) string {
+	for _, k := range keys {
+		if k.name == name && path != "" {
+			return path
+		}
+		if k.value.keys == nil {
+			continue
+		}
+		below := join(path, k.name)
+		if k.value.list {
+			below += "[]"
+		}
+		if at := whereIs(name, below, k.value.keys()); at != "" {
+			return at
+		}
+	}
+	return ""
 }
 
 func orStop(s string) string {

@@ -50,13 +50,17 @@ func (r *reader) tree(path string, y *yaml.Node) *node {
 	defer func() { r.depth-- }()
 	switch {
 	case r.nodes > maxNodes:
-		return r.giveUp(y, path, "the file has more than 100000 values once its aliases (*name) are followed")
+		return r.giveUp(y, "", "the file has more than 100000 values once its aliases (*name) are followed")
 	case r.depth > maxDepth:
-		return r.giveUp(y, path, "more than 64 values lie within each other here (an alias within its own anchor?)")
+		return r.giveUp(y, cut(path), "more than 64 values lie within each other here (an alias within its own anchor?)")
 	}
 	n := &node{line: y.Line}
 	switch y.Kind {
 	case yaml.AliasNode:
+		if r.alias == nil {
+			r.alias = y
+			defer func() { r.alias = nil }()
+		}
 		return r.tree(path, y.Alias)
 	case yaml.MappingNode:
 		n.kind = mapping
@@ -74,6 +78,10 @@ func (r *reader) tree(path string, y *yaml.Node) *node {
 
 func (r *reader) giveUp(y *yaml.Node, path, text string) *node {
 	r.gaveUp = true
+	if r.alias != nil {
+		y = r.alias
+	}
+	// What else is wrong was found in half a tree.
 	r.errs = nil
 	r.fail(y.Line, path, "%s", text)
 	return &node{}

@@ -38,6 +38,11 @@ func check(plugin any) ([]hookRow, error) {
 			problems = append(problems, unknownMethod(name))
 		}
 	}
+	if t := v.Type(); t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct {
+		problems = append(problems, hidden(t, t.Elem())...)
+	} else if t.Kind() == reflect.Struct {
+		problems = append(problems, hidden(t, t)...)
+	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
@@ -68,6 +73,35 @@ func checkPointerMethods(t reflect.Type) error {
 		}
 	}
 	return nil
+}
+
+// hidden finds what Go leaves out of the plugin's methods without a word: a
+// hook that two embedded structs have, and one that is a field.
+func hidden(plugin, t reflect.Type) []error {
+	var problems []error
+	for f := range t.Fields() {
+		if f.Type.Kind() == reflect.Func && looksLikeHook(f.Name) {
+			problems = append(problems, fmt.Errorf("%s is a field of %s; a hook must be a method", f.Name, t))
+		}
+		if !f.Anonymous {
+			continue
+		}
+		embedded := f.Type
+		if k := embedded.Kind(); k != reflect.Pointer && k != reflect.Interface {
+			embedded = reflect.PointerTo(embedded)
+		}
+		for i := range embedded.NumMethod() {
+			name := embedded.Method(i).Name
+			if _, ok := plugin.MethodByName(name); !ok && looksLikeHook(name) {
+				problems = append(problems, fmt.Errorf("method %s of the embedded %s is hidden by another of that name, so it would never be called: give %s one of its own",
+					name, f.Type, plugin))
+			}
+		}
+		if embedded.Kind() == reflect.Pointer && embedded.Elem().Kind() == reflect.Struct {
+			problems = append(problems, hidden(plugin, embedded.Elem())...)
+		}
+	}
+	return problems
 }
 
 func rowOfMethod(method string) (hookRow, bool) {

@@ -126,6 +126,12 @@ func valueError(err error, path string) error {
 }
 
 func inWords(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[Duration]():
+		return `a string such as "5s"`
+	case readsItself(t):
+		return "a string"
+	}
 	switch t.Kind() {
 	case reflect.Bool:
 		return "true or false"

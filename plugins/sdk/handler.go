@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
+	"runtime"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -70,7 +70,7 @@ func invoke[Req, Res any](ctx context.Context, h *handler, method string, r Req,
 	defer h.calls.leave()
 	defer func() {
 		if v := recover(); v != nil {
-			slog.Error("panic in the plugin", "method", method, "panic", fmt.Sprint(v), "stack", stack())
+			slog.Error("panic in the plugin", "method", method, "panic", short(fmt.Sprint(v)), "stack", stack())
 			err = status.Errorf(codes.Internal, "%s panicked: %s", method, short(fmt.Sprint(v)))
 		}
 	}()
@@ -144,4 +144,21 @@ func short(s string) string {
 	return s
 }
 
-func stack() string { return string(debug.Stack()) }
+// stack is where a panic came from, called by the function that recovers. It is
+// short, since hookmux cuts a log line at 8 KiB, and a line that is cut is no
+// JSON any more.
+func stack() string {
+	const most = 24
+	pcs := make([]uintptr, most)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	var b strings.Builder
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			fmt.Fprintf(&b, "%s %s:%d\n", f.Function, f.File, f.Line)
+		}
+		if !more || b.Len() > 4000 {
+			return b.String()
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"github.com/hookmux/hookmux/proto/handshake"
@@ -34,10 +35,10 @@ func serveHosted(ctx context.Context, told context.CancelFunc, h *handler) error
 	if errStdout != nil {
 		return fmt.Errorf("setting stdout aside for the handshake: %w", errStdout)
 	}
-	s := hosted{h: h, told: told}
+	s := hosted{h: h, ctx: ctx, told: told}
 	done := make(chan struct{})
 	var watching sync.WaitGroup
-	watching.Go(func() { s.watch(ctx, done) })
+	watching.Go(func() { s.watch(done) })
 
 	os.Stdout = handshakeOut
 	plugin.Serve(&plugin.ServeConfig{
@@ -89,6 +90,7 @@ func (u unary) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn)
 // hosted is the state of serving a go-plugin host.
 type hosted struct {
 	h        *handler
+	ctx      context.Context //nolint:containedctx // ends when the plugin is told to stop
 	told     context.CancelFunc
 	server   atomic.Pointer[grpc.Server]
 	stopping atomic.Bool
@@ -114,19 +116,35 @@ func serverOptions() []grpc.ServerOption {
 }
 
 // unary sees every call: the first comes after go-plugin has replaced os.Stdout
-// and os.Stderr, and Shutdown before it cuts the calls under way.
+// and os.Stderr. Shutdown is answered here, since go-plugin's own would cut the
+// calls under way.
 func (s *hosted) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	s.restore.Do(restoreStdio)
 	if info.FullMethod == "/plugin.GRPCController/Shutdown" {
 		s.prepareStop()
+		return &emptypb.Empty{}, nil // as empty as go-plugin's, which is internal
 	}
 	return next(ctx, req)
 }
 
+// stream ends go-plugin's own streams when the plugin stops; they would
+// otherwise last as long as the connection.
 func (s *hosted) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	s.restore.Do(restoreStdio)
-	return next(srv, stream)
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	return next(srv, endingStream{stream, ctx})
 }
+
+type endingStream struct {
+	grpc.ServerStream
+
+	ctx context.Context //nolint:containedctx // the way to replace a stream's context
+}
+
+// Context ends before the stream's own when the plugin stops.
+func (s endingStream) Context() context.Context { return s.ctx }
 
 // prepareStop lets the calls under way end and takes no new ones.
 func (s *hosted) prepareStop() {
@@ -137,32 +155,45 @@ func (s *hosted) prepareStop() {
 	s.h.calls.drain(ctx)
 }
 
-// watch stops the server on SIGTERM (ctx) and when the parent is gone: nobody
-// is left to ask for anything then, or to stop us.
-func (s *hosted) watch(ctx context.Context, done <-chan struct{}) {
+// watch stops the server when the plugin is told to stop (ctx) and when the
+// parent is gone: nobody is left then to ask for anything, or to stop us.
+func (s *hosted) watch(done <-chan struct{}) {
 	ticks := time.NewTicker(parentPoll)
 	defer ticks.Stop()
-	for os.Getppid() == parent {
+	for os.Getppid() == parent && s.ctx.Err() == nil {
 		select {
 		case <-done:
 			return
-		case <-ctx.Done():
+		case <-s.ctx.Done():
 		case <-ticks.C:
-			continue
 		}
-		break
 	}
 	s.prepareStop()
 	for {
 		if server := s.server.Load(); server != nil {
-			server.Stop()
+			stopServer(server)
 			return
 		}
-		select {
+		select { // told to stop before go-plugin has made the server
 		case <-done:
 			return
 		case <-ticks.C:
 		}
+	}
+}
+
+// stopServer sends the answers that are ready, but does not wait for a handler
+// that hangs; GracefulStop would, even after Stop.
+func stopServer(server *grpc.Server) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server.GracefulStop()
+	}()
+	select {
+	case <-done:
+	case <-time.After(lastAnswers):
+		server.Stop()
 	}
 }
 

@@ -18,9 +18,11 @@ const (
 )
 
 // How long stopping may take. go-plugin's host kills a plugin 2 s after it
-// has asked for the end; standalone there is no such hurry.
+// has asked for the end, which is answered after the drain; standalone there is
+// no such hurry.
 const (
 	hostedDrain     = time.Second
+	lastAnswers     = 250 * time.Millisecond
 	hostedStop      = 1500 * time.Millisecond
 	standaloneDrain = 5 * time.Second
 	standaloneStop  = 5 * time.Second
@@ -130,7 +132,7 @@ func start(ctx context.Context, p Starter) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v", v)
-			slog.Error("panic in Start", "panic", fmt.Sprint(v), "stack", stack())
+			slog.Error("panic in Start", "panic", short(fmt.Sprint(v)), "stack", stack())
 		}
 	}()
 	return p.Start(ctx)
@@ -145,7 +147,7 @@ func stop(p Stopper, within time.Duration) error {
 	go func() {
 		defer func() {
 			if v := recover(); v != nil {
-				slog.Error("panic in Stop", "panic", fmt.Sprint(v), "stack", stack())
+				slog.Error("panic in Stop", "panic", short(fmt.Sprint(v)), "stack", stack())
 				done <- fmt.Errorf("panic: %v", v)
 			}
 		}()

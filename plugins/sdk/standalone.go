@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
@@ -31,7 +34,7 @@ func serveStandalone(ctx context.Context, address string, h *handler) error {
 		drained, cancel := context.WithTimeout(context.Background(), standaloneDrain)
 		defer cancel()
 		h.calls.drain(drained)
-		server.Stop()
+		stopServer(server)
 	})
 	defer stopped()
 	slog.Info("serving EMQX", "address", lis.Addr().String(), "hooks", h.hookNames())
@@ -39,7 +42,8 @@ func serveStandalone(ctx context.Context, address string, h *handler) error {
 }
 
 func newStandaloneServer(h *handler) *grpc.Server {
-	server := grpc.NewServer(serverOptions()...)
+	codec := tolerantCodec{encoding.GetCodecV2("proto")}
+	server := grpc.NewServer(append(serverOptions(), grpc.ForceServerCodecV2(codec))...)
 	for _, v := range []int{1, 2, 3} {
 		server.RegisterService(standaloneService(h, v), h)
 	}
@@ -113,11 +117,12 @@ func (c *standaloneCall) answer(ctx context.Context, decode func(any) error, cal
 	go func() {
 		res, err := call(forPlugin, func(req any) error {
 			defer close(decoded)
-			err := decode(req)
-			if err == nil {
-				c.req, c.refused = req, refusedOf(req)
+			try := attempt{message: req}
+			if err := errors.Join(decode(&try), try.err); err != nil {
+				return fmt.Errorf("decoding the request: %w", err)
 			}
-			return err
+			c.req, c.refused = req, refusedOf(req)
+			return nil
 		})
 		done <- outcome{res, err}
 	}()
@@ -136,6 +141,25 @@ func (c *standaloneCall) answer(ctx context.Context, decode func(any) error, cal
 		c.adapt(loaded)
 	}
 	return o.res
+}
+
+// tolerantCodec reports what it cannot decode to the caller of decode instead
+// of grpc-go, which would end the call with an error at once.
+type tolerantCodec struct{ encoding.CodecV2 }
+
+// attempt is a message to decode, and what came of it.
+type attempt struct {
+	message any
+	err     error
+}
+
+// Unmarshal is called by grpc-go with what was given to decode.
+func (c tolerantCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	if try, ok := v.(*attempt); ok {
+		try.err = c.CodecV2.Unmarshal(data, try.message)
+		return nil
+	}
+	return c.CodecV2.Unmarshal(data, v)
 }
 
 // deadlines leave the plugin nine tenths of EMQX's time, at most 250 ms less

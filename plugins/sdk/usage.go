@@ -45,6 +45,16 @@ To serve one EMQX without hookmux:
 
 and give EMQX the ExHook URL http://127.0.0.1:9000. FILE.json holds what would
 stand under config; so can the environment variable HOOKMUX_CONFIG.
-`, program, path, program)
+`, providerName(program), path, program)
 	return b.String()
+}
+
+// providerName makes a program's name one that hookmux.yaml allows.
+func providerName(program string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(program))
 }

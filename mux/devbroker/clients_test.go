@@ -9,6 +9,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	mqttv3 "github.com/eclipse/paho.mqtt.golang"
+	packets3 "github.com/eclipse/paho.mqtt.golang/packets"
 	"google.golang.org/grpc/peer"
 )
 
@@ -157,4 +158,84 @@ func (x *client3) wait(token mqttv3.Token) error {
 		x.t.Fatal("no acknowledgement came")
 	}
 	return token.Error()
+}
+
+// raw3 is a subscriber that writes its 3.1.1 packets itself, for what paho's client
+// does not let one choose, such as the order of the filters in a SUBSCRIBE. It
+// acknowledges what it receives.
+type raw3 struct {
+	t    testing.TB
+	conn net.Conn
+	in   chan packets3.ControlPacket // all but PUBLISH
+}
+
+// dialRaw3 sends CONNECT and returns with the CONNACK.
+func dialRaw3(t testing.TB, addr string, edit func(*packets3.ConnectPacket)) (*raw3, *packets3.ConnackPacket) {
+	t.Helper()
+	conn, err := (&net.Dialer{Timeout: patience}).Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &raw3{t: t, conn: conn, in: make(chan packets3.ControlPacket, 100)}
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = conn.Close(); <-done })
+	go func() {
+		defer close(done)
+		defer close(x.in)
+		for {
+			p, err := packets3.ReadPacket(conn)
+			if err != nil {
+				return
+			}
+			if m, ok := p.(*packets3.PublishPacket); !ok {
+				x.in <- p
+			} else if m.Qos == 1 {
+				ack := packets3.NewControlPacket(packets3.Puback).(*packets3.PubackPacket)
+				ack.MessageID = m.MessageID
+				_ = ack.Write(conn)
+			}
+		}
+	}()
+	c := packets3.NewControlPacket(packets3.Connect).(*packets3.ConnectPacket)
+	c.ProtocolName, c.ProtocolVersion, c.Keepalive, c.CleanSession = "MQTT", 4, 60, true
+	edit(c)
+	x.send(c)
+	ack, _ := x.next().(*packets3.ConnackPacket)
+	return x, ack
+}
+
+func (x *raw3) send(p packets3.ControlPacket) {
+	x.t.Helper()
+	if err := p.Write(x.conn); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+func (x *raw3) next() packets3.ControlPacket {
+	x.t.Helper()
+	select {
+	case p := <-x.in:
+		return p
+	case <-time.After(patience):
+		x.t.Fatal("no packet came")
+		return nil
+	}
+}
+
+func (x *raw3) subscribe(qos byte, filters ...string) {
+	x.t.Helper()
+	s := packets3.NewControlPacket(packets3.Subscribe).(*packets3.SubscribePacket)
+	s.MessageID, s.Topics = 1, filters
+	for range filters {
+		s.Qoss = append(s.Qoss, qos)
+	}
+	x.send(s)
+	if _, ok := x.next().(*packets3.SubackPacket); !ok {
+		x.t.Fatal("no SUBACK came")
+	}
+}
+
+func (x *raw3) leave() {
+	x.t.Helper()
+	x.send(packets3.NewControlPacket(packets3.Disconnect))
 }

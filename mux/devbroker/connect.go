@@ -41,9 +41,10 @@ func (b *Broker) authenticate(s *session) bool {
 // establish runs when the client is let in, before mochi looks for a session of its
 // client id: it decides what becomes of that one.
 func (b *Broker) establish(s *session, pk packets.Packet) {
-	// mochi keeps both directions' packet ids in one table. Starting its own
-	// high up keeps them apart from the clients', which start at 1.
-	for range 1 << 14 {
+	// mochi keeps both directions' packet ids in one table, and refuses a
+	// SUBSCRIBE whose id one of its own messages has. Starting its own higher
+	// keeps the two apart: clients start at 1. (It has no cheaper way to say so.)
+	for range 1 << 10 {
 		_, _ = s.cl.NextPacketID()
 	}
 	b.ids.lock(s.cl.ID)

@@ -42,12 +42,13 @@ func (r *reader) expand(line int, path, s string) (out string, filled bool) {
 		value, problem := r.lookUp(kind, name)
 		switch {
 		case problem != "":
+		case r.expanded+len(value) > maxExpanded:
+			r.expanded = maxExpanded // no further file is worth reading
+			problem = "brings all that ${…} stand for to more than 4 MiB"
 		case !utf8.ValidString(value):
 			problem = "is not UTF-8 text"
 		case strings.ContainsRune(value, 0):
 			problem = "contains a NUL character"
-		case r.expanded+len(value) > maxExpanded:
-			problem = "brings all that ${…} stand for to more than 4 MiB"
 		}
 		if problem != "" {
 			r.fail(line, path, "${%s:%s} %s", kind, cut(name), problem)
@@ -74,6 +75,12 @@ func (r *reader) lookUp(kind, name string) (value, problem string) {
 	if name == "" || strings.ContainsRune(name, 0) {
 		return "", "is not the name of a file"
 	}
+	if value, ok := r.files[name]; ok { // an alias may ask for it many times
+		return value, ""
+	}
+	if r.expanded >= maxExpanded {
+		return "", "was not read, because all that ${…} stand for is more than 4 MiB"
+	}
 	data, err := r.src.ReadFile(r.abs(name))
 	var pathErr *fs.PathError
 	switch {
@@ -88,6 +95,10 @@ func (r *reader) lookUp(kind, name string) (value, problem string) {
 	if len(value) < len(data) {
 		value = strings.TrimSuffix(value, "\r")
 	}
+	if r.files == nil {
+		r.files = make(map[string]string)
+	}
+	r.files[name] = value
 	return value, ""
 }
 

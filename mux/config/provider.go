@@ -13,6 +13,9 @@ import (
 // (128 KiB with its name and the final NUL). A plugin's config is one of them.
 const maxEnvString = 127 << 10
 
+// maxProviders is more than EMQX has patience for.
+const maxProviders = 256
+
 // providers is the list of providers.
 func providers(into *[]Provider) value {
 	const expects = "a list of providers, each a mapping with a name and a command or url"
@@ -26,6 +29,10 @@ func providers(into *[]Provider) value {
 			}
 			if len(n.items) == 0 {
 				r.fail(n.line, path, "the list is empty; at least one provider is needed")
+			}
+			if len(n.items) > maxProviders {
+				r.fail(n.line, path, "the list has %d providers; at most %d are possible", len(n.items), maxProviders)
+				return
 			}
 			first := make(map[string]int)
 			for i, item := range n.items {

@@ -36,6 +36,9 @@ type reader struct {
 	file string
 	src  Sources
 	errs []*Error
+	more int // errors that were not kept
+
+	files map[string]string // what ${file:…} has read
 
 	nodes, depth, expanded int // see the max… constants
 	gaveUp                 bool
@@ -43,8 +46,16 @@ type reader struct {
 }
 
 func (r *reader) fail(line int, path, format string, args ...any) {
+	if r.full() {
+		r.more++
+		return
+	}
 	r.errs = append(r.errs, &Error{File: r.file, Line: max(line, 1), Key: path, Text: fmt.Sprintf(format, args...)})
 }
+
+// full says that no more errors are kept: far more than are shown, since they
+// are not found in the order of their lines.
+func (r *reader) full() bool { return len(r.errs) >= 10*maxErrors }
 
 // err is all that was found, by line.
 func (r *reader) err() error {
@@ -54,7 +65,7 @@ func (r *reader) err() error {
 	var all []error
 	for i, e := range r.errs {
 		if i == maxErrors {
-			all = append(all, &Error{File: r.file, Line: e.Line, Text: fmt.Sprintf("and %d more errors from here on", len(r.errs)-i)})
+			all = append(all, &Error{File: r.file, Line: e.Line, Text: fmt.Sprintf("and %d more errors from here on", len(r.errs)-i+r.more)})
 			break
 		}
 		all = append(all, e)
@@ -70,6 +81,10 @@ func (r *reader) mapping(path string, n *node, keys []key) map[string]pair {
 	given := make(map[string]pair)
 	for _, p := range n.pairs {
 		i := slices.IndexFunc(keys, func(k key) bool { return k.name == p.key })
+		if i < 0 && r.full() {
+			r.more++
+			continue
+		}
 		if i < 0 {
 			hint := didYouMean(p.key, keyNames(keys))
 			if at := whereIs(p.key, "", new(Config).keys()); at != "" && !strings.HasPrefix(path, "providers") {

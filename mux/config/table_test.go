@@ -3,12 +3,14 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hookmux/hookmux/mux"
 )
@@ -135,11 +137,53 @@ func TestLoadFails(t *testing.T) {
 // A file of nothing but mistakes is answered in bounded length.
 func TestManyErrors(t *testing.T) {
 	t.Parallel()
-	_, err := Parse("x.yaml", []byte("providers:\n"+strings.Repeat("  - 1\n", 5000)), Sources{})
+	_, err := Parse("x.yaml", []byte("providers:\n"+strings.Repeat("  - {xyz: 1}\n", 250)), Sources{})
 	lines := strings.Split(err.Error(), "\n")
-	if len(lines) != maxErrors+1 || !strings.HasSuffix(lines[maxErrors], "x.yaml:102: and 4900 more errors from here on") {
+	if len(lines) != maxErrors+1 || !strings.HasSuffix(lines[maxErrors], "x.yaml:35: and 650 more errors from here on") {
 		t.Errorf("%d lines, the last: %s", len(lines), lines[len(lines)-1])
 	}
+}
+
+// Files that are made to cost much cost little.
+func TestHostileFiles(t *testing.T) {
+	t.Parallel()
+	const alias = "*x, "
+	for name, text := range map[string]string{
+		"files by alias":    "a: &x '${file:huge}'\nproviders: [" + strings.Repeat(alias, 90_000) + "]",
+		"files":             "providers: [" + strings.Repeat("'${file:huge}', ", 60_000) + "]",
+		"mappings by alias": "a: &x {b: 1}\nproviders: [" + strings.Repeat(alias, 40_000) + "]",
+		"aliases of merges": "a: &x {b: 1, c: 2, d: 3}\nproviders: [" + strings.Repeat("{<<: [*x, *x, *x]}, ", 6_000) + "]",
+		"unknown keys":      strings.Repeat("?\n", 1) + manyKeys(60_000),
+		"deep lists":        "providers: " + strings.Repeat("[", 400_000),
+		"deep mappings":     strings.Repeat("{a: ", 9_000),
+		"long key":          strings.Repeat("a", maxFile-10) + ": 1",
+		"long alias path":   "a: &x {" + strings.Repeat("k", 50_000) + ": 1}\nproviders: [" + strings.Repeat(alias, 40_000) + "]",
+		"many documents":    strings.Repeat("--- a\n", 100_000),
+		"many anchors":      "providers: [" + strings.Repeat("&x 1, ", 90_000) + "]",
+		"one long scalar":   "listen: '" + strings.Repeat("x", maxFile-100) + "'",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			_, err := Parse("x.yaml", []byte(text), testSources())
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			if took := time.Since(start); took > 10*time.Second || len(err.Error()) > 1<<20 {
+				t.Errorf("%s for an error of %d bytes", took, len(err.Error()))
+			} else {
+				t.Logf("%s for an error of %d bytes: %.200s", took, len(err.Error()), err)
+			}
+		})
+	}
+}
+
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "key%d: 1\n", i)
+	}
+	return b.String()
 }
 
 // Parse gives a config that holds what it promises, or errors that name the
@@ -167,7 +211,7 @@ func FuzzParse(f *testing.F) {
 					return // it shows itself
 				}
 			}
-			checkErrors(t, "fuzz.yaml", err)
+			checkErrors(t, "fuzz.yaml", err, secretTexts...)
 			return
 		}
 		if len(cfg.Providers) == 0 || cfg.Listen == "" || cfg.Timeout <= 0 {

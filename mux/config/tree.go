@@ -82,7 +82,7 @@ func (r *reader) giveUp(y *yaml.Node, path, text string) *node {
 		y = r.alias
 	}
 	// What else is wrong was found in half a tree.
-	r.errs = nil
+	r.errs, r.more = nil, 0
 	r.fail(y.Line, path, "%s", text)
 	return &node{}
 }

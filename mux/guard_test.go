@@ -223,10 +223,16 @@ func TestConcurrencyLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProvider(t, Spec{Concurrency: 2, Timeout: time.Second, Breaker: BreakerSpec{Failures: 1}}, takes(600*time.Millisecond, boolAnswer(stop, true)), wants(ClientAuthenticate)...)
 		m := newMux(Options{}, p)
-		for range 6 {
-			go m.Dispatch(t.Context(), question(t, ClientAuthenticate))
+		for n := range 6 {
+			patience := 5 * time.Second
+			if n >= 4 {
+				patience = 900 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			go m.Dispatch(ctx, question(t, ClientAuthenticate))
+			synctest.Wait()
 		}
-		synctest.Wait()
 		if n := len(p.link.Load().conn.(*fake).calls()); n != 2 {
 			t.Errorf("%d calls at a time, want 2", n)
 		}

@@ -72,7 +72,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	}
 
 	if err := p.load(); err != nil {
-		p.log.Error("provider not loaded, clients go unhooked until it is", "error", err, "again_in", cfg.AutoReconnect)
+		p.log.Error("provider not loaded", "error", err, "again_in", cfg.AutoReconnect)
 	}
 	loading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stopLoading = stop

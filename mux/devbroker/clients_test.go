@@ -239,3 +239,9 @@ func (x *raw3) leave() {
 	x.t.Helper()
 	x.send(packets3.NewControlPacket(packets3.Disconnect))
 }
+
+func connectRaw(id, user string) func(*packets3.ConnectPacket) {
+	return func(c *packets3.ConnectPacket) {
+		c.ClientIdentifier, c.Username, c.UsernameFlag = id, user, user != ""
+	}
+}

@@ -43,6 +43,7 @@ type provider struct {
 	loadMu sync.Mutex                   // one load or unload at a time
 	closed bool                         // under loadMu
 	kick   chan struct{}                // wakes keepLoaded
+	down   atomic.Bool                  // seen without a connection since the last load
 	changed
 }
 
@@ -219,6 +220,7 @@ func (p *provider) load() error {
 		}
 	}
 	p.reg.Store(r)
+	p.down.Store(false)
 	p.once.Do(func() { close(p.loaded) })
 	p.log.Info("provider loaded", "hooks", len(r.topics))
 	return nil
@@ -244,11 +246,11 @@ func (p *provider) unload(forGood bool) error {
 // keepLoaded retries the load until it succeeds once. From 5.9 on it then watches
 // the connections and loads again after it saw them all down.
 func (p *provider) keepLoaded(ctx context.Context) {
-	down := false
 	for {
 		loaded := p.reg.Load() != nil
 		wait := p.cfg.AutoReconnect
-		if loaded && !down {
+		watching := loaded && !p.down.Load()
+		if watching {
 			if !p.dialect.rechecks {
 				wait = -1 // a reconnect is not a reload
 			} else {
@@ -266,17 +268,16 @@ func (p *provider) keepLoaded(ctx context.Context) {
 			continue
 		case <-tick:
 		}
-		if loaded && !down {
-			if down = !p.connected(); down {
+		if watching {
+			if !p.connected() {
+				p.down.Store(true)
 				p.log.Warn("provider is down")
 			}
 			continue
 		}
 		if err := p.load(); err != nil {
-			p.log.Error("provider not loaded, clients go unhooked until it is", "error", err, "again_in", p.cfg.AutoReconnect)
-			continue
+			p.log.Error("provider not loaded", "error", err, "again_in", p.cfg.AutoReconnect)
 		}
-		down = false
 	}
 }
 

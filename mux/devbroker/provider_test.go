@@ -235,3 +235,17 @@ func startBroker(t testing.TB, cfg Config) *Broker {
 	t.Cleanup(func() { _ = b.Close() })
 	return b
 }
+
+// startLoaded starts a broker and waits for the load, which may take several
+// attempts where a test shortens RequestTimeout.
+func startLoaded(t testing.TB, cfg Config) *Broker {
+	t.Helper()
+	cfg.AutoReconnect = 10 * time.Millisecond
+	b := startBroker(t, cfg)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := b.WaitLoaded(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -40,6 +40,9 @@ func (p *Provider) decide(ctx context.Context, v *value, fair time.Duration) fai
 		return failure{ReasonDown, ErrDown}
 	}
 
+	if l.decisions[h] == nil {
+		return failure{} // it has just started, and turns out not to decide this
+	}
 	done, err := l.decisions[h].Allow()
 	if err != nil {
 		return failure{ReasonBreakerOpen, fmt.Errorf("its breaker for %s is open", h)}

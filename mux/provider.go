@@ -50,7 +50,7 @@ type Provider struct {
 // a fresh process starts with closed breakers.
 type link struct {
 	conn      Conn
-	decisions [NumHooks]*gobreaker.TwoStepCircuitBreaker[struct{}] // for valued hooks
+	decisions [NumHooks]*gobreaker.TwoStepCircuitBreaker[struct{}] // nil for what it does not decide
 	notify    *gobreaker.TwoStepCircuitBreaker[struct{}]
 	gone      chan struct{} // closed by Down
 }
@@ -86,9 +86,9 @@ func (p *Provider) Up(conn Conn, declared []HookSpec) error {
 		return err
 	}
 	l := &link{conn: conn, gone: make(chan struct{})}
-	for _, h := range Hooks() {
-		if h.Valued() {
-			l.decisions[h] = p.newBreaker(h.String())
+	for _, w := range wants {
+		if w.Hook.Valued() {
+			l.decisions[w.Hook] = p.newBreaker(w.Hook.String())
 		}
 	}
 	l.notify = p.newBreaker("notifications")
@@ -147,16 +147,21 @@ func (p *Provider) Stats() *Stats { return &p.stats }
 func (p *Provider) Waiting() (events, bytes int64) { return p.lane.waiting() }
 
 // Breaker is the state of the breaker of a valued hook, or of the
-// notifications' for any other: "closed", "open" or "half-open"; "" while down.
+// notifications' for any other: "closed", "open" or "half-open"; "" while down,
+// and for a valued hook that the provider does not decide.
 func (p *Provider) Breaker(h Hook) string {
 	l := p.link.Load()
 	if l == nil {
 		return ""
 	}
-	if b := l.decisions[h]; b != nil {
-		return b.State().String()
+	b := l.notify
+	if h.Valued() {
+		b = l.decisions[h]
 	}
-	return l.notify.State().String()
+	if b == nil {
+		return ""
+	}
+	return b.State().String()
 }
 
 func (p *Provider) newBreaker(what string) *gobreaker.TwoStepCircuitBreaker[struct{}] {

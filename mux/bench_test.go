@@ -1,0 +1,92 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
+)
+
+func benchPublish(b *testing.B) []byte {
+	return marshal(b, &exhookv3.MessagePublishRequest{
+		Message: &exhookv3.Message{
+			Node: "emqx@127.0.0.1", Id: "00061F0E0B6C1A2B", Qos: 1, From: "client-4711", Topic: "plant/7/line/3/temperature", Payload: make([]byte, 200), Timestamp: 1 << 40,
+			Headers: map[string]string{"username": "u", "protocol": "mqtt", "peerhost": "10.0.0.1"},
+		},
+		Meta: &exhookv3.RequestMeta{Node: "emqx@127.0.0.1", Version: "5.10.3", Sysdescr: "EMQX", ClusterName: "emqxcl"},
+	})
+}
+
+func BenchmarkNewEvent(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for h, body := range map[Hook][]byte{
+		MessagePublish: benchPublish(b), MessageDelivered: marshal(b, randomRequest(r, V3, MessageDelivered)), ClientAuthenticate: marshal(b, randomRequest(r, V3, ClientAuthenticate)),
+	} {
+		b.Run(h.String(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				NewEvent(h, body)
+			}
+		})
+	}
+}
+
+func benchMux(b *testing.B, providers int, h Hook, answer []byte) *Mux {
+	var ps []*Provider
+	for n := range providers {
+		ps = append(ps, newProvider(b, Spec{Name: fmt.Sprint(n)}, &fakeFunc{func() []byte { return answer }}, wants(h)...))
+	}
+	return newMux(Options{}, ps...)
+}
+
+func BenchmarkDispatchNotification(b *testing.B) {
+	for _, providers := range []int{1, 4} {
+		b.Run(fmt.Sprintf("providers=%d", providers), func(b *testing.B) {
+			m := benchMux(b, providers, ClientDisconnected, nil)
+			ev := event(b, "client-4711", 1)
+			b.ReportAllocs()
+			for b.Loop() {
+				m.Dispatch(context.Background(), ev)
+			}
+		})
+	}
+}
+
+func BenchmarkDispatchDecision(b *testing.B) {
+	changed := messageAnswer(cont, &exhookv3.Message{Topic: "elsewhere", Payload: []byte("p")})
+	for _, tt := range []struct {
+		name   string
+		hook   Hook
+		body   []byte
+		answer []byte
+	}{
+		{"authenticate", ClientAuthenticate, marshal(b, authenticate("c", false)), boolAnswer(cont, true)},
+		{"publish ignored", MessagePublish, benchPublish(b), ignoreResponse},
+		{"publish changed", MessagePublish, benchPublish(b), changed},
+	} {
+		for _, providers := range []int{1, 4} {
+			b.Run(fmt.Sprintf("%s/providers=%d", tt.name, providers), func(b *testing.B) {
+				m := benchMux(b, providers, tt.hook, tt.answer)
+				ev := NewEvent(tt.hook, tt.body)
+				b.ReportAllocs()
+				for b.Loop() {
+					m.Dispatch(context.Background(), ev)
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkTopicMatches(b *testing.B) {
+	topic := []byte("plant/7/line/3/temperature")
+	for _, filter := range []string{"plant/7/line/3/temperature", "plant/+/line/+/temperature", "plant/#", "other/#"} {
+		b.Run(filter, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				topicMatches(filter, topic)
+			}
+		})
+	}
+}

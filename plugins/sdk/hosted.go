@@ -93,6 +93,7 @@ type hosted struct {
 	ctx      context.Context //nolint:containedctx // ends when the plugin is told to stop
 	told     context.CancelFunc
 	server   atomic.Pointer[grpc.Server]
+	answered answered
 	stopping atomic.Bool
 	restore  sync.Once
 }
@@ -100,7 +101,7 @@ type hosted struct {
 // newServer is called once by go-plugin, which adds its own services.
 func (s *hosted) newServer(opts []grpc.ServerOption) *grpc.Server {
 	opts = append(opts, serverOptions()...)
-	opts = append(opts, grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream))
+	opts = append(opts, grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream), grpc.StatsHandler(&s.answered))
 	server := grpc.NewServer(opts...)
 	s.server.Store(server)
 	return server
@@ -153,6 +154,7 @@ func (s *hosted) prepareStop() {
 	ctx, cancel := context.WithTimeout(context.Background(), hostedDrain)
 	defer cancel()
 	s.h.calls.drain(ctx)
+	s.answered.calls.drain(ctx)
 }
 
 // watch stops the server when the plugin is told to stop (ctx) and when the

@@ -151,7 +151,7 @@ func TestHostedStrangeRequests(t *testing.T) {
 		t.Errorf("10,000 user properties: %v %v", res, err)
 	}
 
-	for _, size := range []int{1 << 20, 9 << 20} {
+	for _, size := range []int{1 << 20, 5 << 20} {
 		large := &sdk.Message{Topic: "echo", Payload: bytes.Repeat([]byte{7}, size), Qos: 1}
 		res, err = h.calls.OnMessagePublish(t.Context(), &sdk.MessagePublishRequest{Message: large}, unlimited)
 		if err != nil || !proto.Equal(res.GetMessage(), large) {
@@ -232,6 +232,23 @@ func TestHostedStopsInTime(t *testing.T) {
 		}
 		h.stderr.line(t, "Stop: not done after 1.5s")
 	})
+}
+
+// Told to stop before it has started, a plugin has nothing to complain of.
+func TestHostedStopsWhileStarting(t *testing.T) {
+	t.Parallel()
+	cmd, stderr := program("start-waits", handshake.CookieKey+"="+handshake.CookieValue), newOutput()
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stderr.line(t, "starting")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, stderr)
+	}
 }
 
 func TestHostedEndsWithItsParent(t *testing.T) {

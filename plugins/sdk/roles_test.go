@@ -27,6 +27,7 @@ var roles = map[string]func(){
 	"typo":        func() { sdk.Serve(&typo{}) },
 	"start-fails": func() { sdk.Serve(&startFails{}) },
 	"start-panic": func() { sdk.Serve(&startPanics{}) },
+	"start-waits": func() { sdk.Serve(&startWaits{}) },
 	"stop-hangs":  func() { sdk.Serve(&stopHangs{}) },
 }
 
@@ -122,6 +123,14 @@ func (*startFails) Start(context.Context) error { return errors.New(`config: "us
 type startPanics struct{ allRound }
 
 func (*startPanics) Start(context.Context) error { panic("no such luck") }
+
+type startWaits struct{ allRound }
+
+func (*startWaits) Start(ctx context.Context) error {
+	slog.Info("starting")
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 type stopHangs struct{ allRound }
 

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/app"
+	"github.com/hookmux/hookmux/mux/config"
+	"github.com/hookmux/hookmux/mux/host"
+)
+
+func newCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check the config and the providers, and show who is asked what",
+		Long: `check reads the config and reports everything that is wrong with it. Then it
+starts every plugin and connects to every remote as run would, without
+listening for EMQX, prints which provider is asked about which hook in which
+order, and stops them again.
+
+It exits with status 1 if the config or a provider is not right. A warning is
+no error: it tells of a setup that may not do what you want.`,
+		Example: `  hookmux check
+  hookmux check -c new.yaml --no-start    only read the file, start nothing`,
+		Args: cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	noStart := cmd.Flags().Bool("no-start", false, "only check the file; start and ask no provider")
+	verbose := cmd.Flags().BoolP("verbose", "v", false, "show what hookmux and the plugins log meanwhile")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, path, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		out := cmd.OutOrStdout()
+		fmt.Fprintf(out, "%s is valid: %s\n\n", path, plural(len(cfg.Providers), "provider"))
+		c := &checkup{cfg: cfg, started: !*noStart}
+		if *noStart {
+			c.fromConfig()
+		} else {
+			log := slog.New(slog.DiscardHandler)
+			if *verbose {
+				log = newLogger(cfg.Log, cmd.ErrOrStderr())
+			}
+			if err := c.start(log); err != nil {
+				return err
+			}
+		}
+		c.printProviders(out)
+		c.printHooks(out)
+		for _, w := range c.warnings() {
+			fmt.Fprintf(out, "\nwarning: %s\n", w)
+		}
+		if c.down > 0 {
+			return fmt.Errorf("%s not right, see above", plural(c.down, "provider"))
+		}
+		return nil
+	}
+	return cmd
+}
+
+// checkup is what check finds out.
+type checkup struct {
+	cfg     *config.Config
+	started bool // the providers were asked, not only the config
+	lines   []string
+	wants   [][]mux.HookSpec // of each provider
+	known   []bool           // whether wants is what the provider will be asked
+	down    int
+}
+
+func (c *checkup) fromConfig() {
+	for i := range c.cfg.Providers {
+		p := &c.cfg.Providers[i]
+		c.lines = append(c.lines, "not asked")
+		c.wants = append(c.wants, p.Hooks)
+		c.known = append(c.known, p.Hooks != nil)
+	}
+}
+
+func (c *checkup) start(log *slog.Logger) error {
+	ctx, stop := untilSignal()
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, c.patience())
+	defer cancel()
+	states, err := app.Check(ctx, c.cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()})
+	switch {
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted")
+	case err != nil && len(states) == 0:
+		return err
+	}
+	for _, s := range states {
+		line := string(s.Status)
+		if s.Status != host.Up {
+			c.down++
+			line = "NOT RIGHT: it did not come up in time"
+			if s.LastErr != "" {
+				line = "NOT RIGHT: " + strings.ReplaceAll(s.LastErr, "\n", "\n    ")
+			}
+		}
+		c.lines = append(c.lines, line)
+		c.wants = append(c.wants, s.Wants)
+		c.known = append(c.known, s.Known)
+	}
+	return nil
+}
+
+// patience is how long the slowest provider may take, and some time to spare.
+func (c *checkup) patience() time.Duration {
+	longest := host.DefaultStartTimeout
+	for i := range c.cfg.Providers {
+		longest = max(longest, c.cfg.Providers[i].StartTimeout)
+	}
+	return longest + 5*time.Second
+}
+
+func (c *checkup) printProviders(out io.Writer) {
+	fmt.Fprintln(out, "PROVIDERS")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for i := range c.cfg.Providers {
+		p := &c.cfg.Providers[i]
+		kind := "plugin"
+		if p.IsRemote() {
+			kind = "remote"
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", p.Name, kind, c.lines[i])
+	}
+	w.Flush()
+}
+
+// printHooks prints who is asked about each hook, in order.
+func (c *checkup) printHooks(out io.Writer) {
+	fmt.Fprintln(out, "\nHOOKS")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	none := true
+	for _, h := range mux.Hooks() {
+		chain := c.chain(h)
+		if len(chain) == 0 {
+			continue
+		}
+		none = false
+		arrow := ", " // told beside each other
+		if h.Valued() {
+			arrow = ", then "
+		}
+		fmt.Fprintf(w, "  %s\t%s\n", h, strings.Join(chain, arrow))
+	}
+	w.Flush()
+	var unknown []string
+	for i := range c.cfg.Providers {
+		if !c.known[i] {
+			unknown = append(unknown, c.cfg.Providers[i].Name)
+		}
+	}
+	switch {
+	case len(unknown) > 0:
+		fmt.Fprintf(out, "  what %s will answer is not known before it has started\n", strings.Join(unknown, ", "))
+	case none:
+		fmt.Fprintln(out, "  none: no provider wants to be asked anything")
+	}
+}
+
+// chain is who answers a hook, the config's default last.
+func (c *checkup) chain(h mux.Hook) []string {
+	var chain []string
+	for i, wants := range c.wants {
+		if !c.known[i] {
+			continue // what it counts for until it starts says nothing about later
+		}
+		for _, w := range wants {
+			if w.Hook == h {
+				chain = append(chain, c.cfg.Providers[i].Name+onTopics(w.Topics))
+			}
+		}
+	}
+	if allow, ok := c.cfg.Default[h]; ok {
+		if allow {
+			return append(chain, "default: allow")
+		}
+		return append(chain, "default: deny")
+	}
+	return chain
+}
+
+func onTopics(topics []string) string {
+	if len(topics) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(topics, " ") + ")"
+}
+
+// warnings are what is right as a config and yet may not be what is meant.
+func (c *checkup) warnings() []string {
+	var out []string
+	_, hasDefault := c.cfg.Default[mux.ClientAuthenticate]
+	if len(c.chain(mux.ClientAuthenticate)) > 0 && !hasDefault {
+		out = append(out, `a login about which no provider has an opinion is refused by EMQX 5.8 and
+older, and let in by 5.10, if EMQX has no authenticator of its own. Say which
+you want:
+
+    default:
+      client.authenticate: deny    # or allow`)
+	}
+	if len(c.chain(mux.ClientAuthorize)) > 0 {
+		out = append(out, `EMQX asks about client.authorize only what its own authorization sources leave
+open, and its shipped acl.conf answers everything. For hookmux to be asked, EMQX
+needs authorization.sources = [].`)
+	}
+	for i := range c.cfg.Providers {
+		if p := &c.cfg.Providers[i]; p.Timeout > c.cfg.Timeout {
+			out = append(out, fmt.Sprintf("provider %s has a timeout of %s, but all providers together have %s (timeout, at the top of the file).", p.Name, p.Timeout, c.cfg.Timeout))
+		}
+	}
+	return out
+}

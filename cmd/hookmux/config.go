@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hookmux/hookmux/mux/config"
+)
+
+// standardPaths are where the config is looked for.
+var standardPaths = []string{"hookmux.yaml", "/etc/hookmux/hookmux.yaml"}
+
+// configFlag adds --config to a command.
+func configFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().StringP("config", "c", "", "config `file` (default ./hookmux.yaml, or else /etc/hookmux/hookmux.yaml)")
+}
+
+// loadConfig reads the file of the flag, or the first of the standard ones that
+// is there, and says which it was.
+func loadConfig(flag string) (*config.Config, string, error) {
+	paths := standardPaths
+	if flag != "" {
+		paths = []string{flag}
+	}
+	for _, path := range paths {
+		cfg, err := config.Load(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			n := len(joined.Unwrap())
+			return nil, path, fmt.Errorf("the config has %s:\n%w", plural(n, "error"), err)
+		}
+		return cfg, path, err
+	}
+	return nil, "", fmt.Errorf("there is no config: looked for %s; name a file with --config, or begin with this:\n\n%s",
+		strings.Join(paths, " and "), indented(config.Example))
+}
+
+func indented(s string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSuffix(s, "\n"), "\n", "\n    ")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// newLogger logs to w as the config says.
+func newLogger(cfg config.Log, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.JSON {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// reaperCommand is the command line of newReaper.
+func reaperCommand() []string {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil // hookmux works without
+	}
+	return []string{exe, reaperName}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hookmux/hookmux/mux/app"
+	"github.com/hookmux/hookmux/mux/host"
+)
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Start the providers and serve EMQX",
+		Long: `run starts the providers and serves EMQX until SIGTERM or SIGINT (Ctrl-C); then
+it delivers the notifications that wait, stops the plugins and exits with
+status 0. A second signal ends it at once. It logs to standard error.
+
+Start it before EMQX: while EMQX has never reached its ExHook server, it lets
+every client in.`,
+		Args: cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, path, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		log := newLogger(cfg.Log, cmd.ErrOrStderr())
+		log.Info("hookmux starts", "version", shortVersion(), "config", path)
+		ctx, stop := untilSignal()
+		defer stop()
+		return app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()}).Run(ctx)
+	}
+	return cmd
+}
+
+// untilSignal is a context that ends with the first SIGTERM or SIGINT. The
+// second has its usual effect.
+func untilSignal() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+const reaperName = "reaper"
+
+// newReaper is what hookmux starts beside itself; see host.Reaper.
+func newReaper() *cobra.Command {
+	return &cobra.Command{
+		Use:    reaperName + " INSTANCE",
+		Short:  "End an instance's plugins once standard input ends; hookmux starts this itself",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		Run:    func(cmd *cobra.Command, args []string) { host.Reap(cmd.InOrStdin(), args[0]) },
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -38,35 +39,27 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, port, err := net.SplitHostPort(l.Addr().String())
+			_, port, _ := net.SplitHostPort(l.Addr().String())
 			env.Setenv("PORT", port)
-			return errorsFirst(err, l.Close())
+			return l.Close()
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"answers": answers, "sigterm": sigterm},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"awaits": awaits, "sigterm": sigterm},
 	})
 }
 
-func errorsFirst(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+// awaits waits until a file holds a text, which is a log that is being written.
+func awaits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: awaits FILE TEXT")
 	}
-	return nil
-}
-
-// answers waits until somebody listens at an address.
-func answers(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: answers ADDRESS")
-	}
+	var data []byte
 	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(10 * time.Millisecond) {
-		if c, err := net.Dial("tcp", args[0]); err == nil {
-			ts.Check(c.Close())
+		data, _ = os.ReadFile(ts.MkAbs(args[0]))
+		if strings.Contains(string(data), args[1]) {
 			return
 		}
 	}
-	ts.Fatalf("nobody listens at %s", args[0])
+	ts.Fatalf("%q is not in %s:\n%s", args[1], args[0], data)
 }
 
 // sigterm sends SIGTERM to the command that was started last in the background.

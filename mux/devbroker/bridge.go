@@ -38,7 +38,8 @@ func (h *bridge) ID() string { return "exhook" }
 
 func (h *bridge) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnPacketRead, mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish,
+	case mqtt.OnPacketRead, mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck,
+		mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnPacketEncode, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed,
 		mqtt.OnPublish, mqtt.OnWill, mqtt.OnDisconnect, mqtt.OnClientExpired:
 		return true
@@ -56,11 +57,11 @@ func (h *bridge) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packe
 		if s == nil { // a second CONNECT is mochi's to refuse
 			h.b.connecting(cl, pk)
 		}
-	case packets.Puback, packets.Pubrec:
+	case packets.Puback, packets.Pubrec, packets.Pubcomp:
 		if s == nil {
 			break
 		}
-		if m := s.acked(pk.PacketID); m != nil {
+		if m := s.acked(pk); m != nil {
 			h.b.messageEvent(s, messageAcked, m)
 		}
 	case packets.Disconnect:
@@ -78,9 +79,11 @@ func (h *bridge) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packe
 }
 
 func (h *bridge) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
-	// mochi stores outbound topic aliases in messages that outlive the
-	// connection, and delays wills on its own; neither is wanted.
+	// mochi's outbound topic aliases get into messages that outlive the
+	// connection, its window leaks, its will delay calls the hooks too early.
 	cl.Properties.Props.TopicAliasMaximum = 0
+	cl.Properties.Props.ReceiveMaximum = 0
+	cl.State.Inflight.ResetSendQuota(0)
 	cl.Properties.Will.WillDelayInterval = 0
 	h.b.session(cl).info.Clientid = cl.ID
 	return nil
@@ -101,6 +104,10 @@ func (h *bridge) OnACLCheck(_ *mqtt.Client, topic string, _ bool) bool {
 
 func (h *bridge) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	h.b.establish(h.b.session(cl), pk)
+}
+
+func (h *bridge) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	h.b.session(cl).setResumes(false)
 }
 
 func (h *bridge) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {

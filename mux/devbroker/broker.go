@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -91,7 +92,10 @@ func serverOptions(log *slog.Logger) *mqtt.Options {
 	o := &mqtt.Options{
 		Capabilities:           c,
 		SysTopicResendInterval: 60,
-		Logger:                 slog.New(slog.DiscardHandler),
+		// Write at once. mochi would keep packets back while others wait in the
+		// queue, and those may wait long, for a hook or for the client.
+		ClientNetWriteBufferSize: 1,
+		Logger:                   slog.New(slog.DiscardHandler),
 	}
 	if log.Enabled(context.Background(), slog.LevelDebug) {
 		o.Logger = log
@@ -127,8 +131,12 @@ func (b *Broker) Reload() error {
 }
 
 // Publish publishes as EMQX's REST API does: from "http_api", without a client
-// behind it, so nothing is authorized.
+// behind it, so nothing is authorized. A message that the provider refuses or that
+// nobody listens to is no error.
 func (b *Broker) Publish(topic string, payload []byte, qos byte, retain bool) error {
+	if qos > 2 || topic == "" || strings.ContainsAny(topic, "+#\x00") {
+		return fmt.Errorf("devbroker: publish to %q with QoS %d: want a topic without wildcards and QoS 0, 1 or 2", topic, qos)
+	}
 	m := &exhookv3.Message{
 		Node: b.cfg.Node, Id: b.guid.next(), Qos: uint32(qos), From: "http_api", Topic: topic, Payload: payload,
 		Timestamp: nowMillis(),

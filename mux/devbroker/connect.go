@@ -106,10 +106,7 @@ func (b *Broker) connack(s *session, pk packets.Packet) packets.Packet {
 	req := &exhookv3.ClientConnackRequest{Conninfo: s.conn, ResultCode: reasonName(pk.ReasonCode), Meta: b.provider.meta}
 	if s.protocol == 5 {
 		p := &pk.Properties
-		p.ReceiveMaximum = receiveMaximum
-		if r := s.connect.Properties.ReceiveMaximum; r > 0 {
-			p.ReceiveMaximum = min(r, receiveMaximum)
-		}
+		p.ReceiveMaximum = uint16(s.window)
 		p.TopicAliasMaximum = b.server.Options.Capabilities.TopicAliasMaximum
 		p.MaximumPacketSize = maxPacketSize
 		p.WildcardSubAvailable, p.WildcardSubAvailableFlag = 1, true
@@ -221,6 +218,7 @@ func (b *Broker) connectionDone(conn net.Conn) {
 		return
 	}
 	b.releaseID(s)
+	s.setOver()
 	select {
 	case <-s.added: // was let in; if the CONNACK could not be written, mochi did not say so
 		expire := s.protocol == 5 && s.cl.Properties.Props.SessionExpiryInterval == 0 ||

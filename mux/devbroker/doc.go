@@ -49,8 +49,8 @@
 //   - A client's publish to $SYS/ goes nowhere, unacknowledged: mochi ignores it. It
 //     never reaches a message hook, as with EMQX, but neither client.authorize.
 //   - QoS 0 messages are not queued for an offline session.
-//   - A message that leaves a queue again because it was not acknowledged is delivered,
-//     and told so, again; if flow control held it back, it is not sent again.
+//   - What a session has queued is sent at once when it is resumed, whatever the
+//     client's Receive-Maximum; afterwards that is kept, up to 32 as in EMQX.
 //   - MQTT 3.1.1 sessions with clean=0 are kept until the broker ends.
 //   - A client that comes back with clean=0 while its old connection with clean=1 (3.1.1)
 //     is still there discards that session instead of taking it over.

@@ -21,6 +21,7 @@ type session struct {
 	info     *exhookv3.ClientInfo // client id is set once mochi assigned one
 	password string
 	protocol byte // 3, 4, 5
+	window   int  // how many messages may wait for the client
 	connect  packets.Packet
 
 	proc sync.Mutex // held during each call
@@ -44,13 +45,16 @@ type session struct {
 	addedOnce, upOnce      sync.Once
 
 	mu       sync.Mutex
+	room     *sync.Cond // on mu: inflight shrank, or the connection is over
 	phase    phase
 	next     *session // who replaces this one
 	endKind  endKind
-	keeps    bool // can be resumed after the connection
-	inflight map[uint16]*exhookv3.Message
-	will     *time.Timer // a delayed will
-	willSend func()      // publishes it
+	keeps    bool                         // can be resumed after the connection
+	inflight map[uint16]*exhookv3.Message // sent and not done with; nil: PUBREC came
+	resumes  bool                         // mochi is resending, from the goroutine that reads
+	over     bool                         // the connection is
+	will     *time.Timer                  // a delayed will
+	willSend func()                       // publishes it
 }
 
 type authzEntry struct {
@@ -83,6 +87,11 @@ func newSession(cl *mqtt.Client, pk packets.Packet, d dialect, node string) *ses
 		inflight: map[uint16]*exhookv3.Message{},
 		added:    make(chan struct{}), up: make(chan struct{}),
 		ended: make(chan struct{}), done: make(chan struct{}),
+	}
+	s.room = sync.NewCond(&s.mu)
+	s.window = receiveMaximum
+	if r := pk.Properties.ReceiveMaximum; r > 0 {
+		s.window = min(int(r), receiveMaximum)
 	}
 	peerHost, peerPort := splitAddr(cl.Net.Conn.RemoteAddr())
 	_, sockPort := splitAddr(cl.Net.Conn.LocalAddr())
@@ -123,20 +132,48 @@ func (s *session) infoWithPassword() *exhookv3.ClientInfo {
 func (s *session) markAdded() { s.addedOnce.Do(func() { close(s.added) }) }
 func (s *session) markUp()    { s.upOnce.Do(func() { close(s.up) }) }
 
-// remember keeps a message that was sent to the client until it is acknowledged.
+// remember keeps a message that is sent to the client until it is acknowledged.
+// It waits for room in the client's window, which holds up what else is queued for
+// it; mochi's own window leaks until nothing is sent any more.
 func (s *session) remember(id uint16, m *exhookv3.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, again := s.inflight[id]; !again && len(s.inflight) >= s.window && !s.resumes && !s.over; {
+		s.room.Wait()
+	}
 	s.inflight[id] = m
 }
 
-// acked takes the message out that the client acknowledged; nil if there is none.
-func (s *session) acked(id uint16) *exhookv3.Message {
+// acked takes note of a PUBACK, PUBREC or PUBCOMP and returns the message that was
+// acknowledged by it; nil if there is none, or it was before.
+func (s *session) acked(pk packets.Packet) *exhookv3.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := s.inflight[id]
-	delete(s.inflight, id)
+	m, ok := s.inflight[pk.PacketID]
+	if ok && pk.FixedHeader.Type == packets.Pubrec && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
+		s.inflight[pk.PacketID] = nil
+		return m
+	}
+	delete(s.inflight, pk.PacketID)
+	s.room.Broadcast()
 	return m
+}
+
+// setResumes says whether mochi is resending what the session had queued. Then
+// nobody reads acknowledgements, so nobody may wait for them.
+func (s *session) setResumes(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resumes = yes
+	s.room.Broadcast()
+}
+
+// setOver wakes who waits for acknowledgements that will not come.
+func (s *session) setOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	s.room.Broadcast()
 }
 
 // sentIDs lists the packet ids that wait for an acknowledgement.

@@ -147,6 +147,19 @@ type endingStream struct {
 // Context ends before the stream's own when the plugin stops.
 func (s endingStream) Context() context.Context { return s.ctx }
 
+// RecvMsg ends with the context too: go-plugin's broker waits for a message
+// that never comes. m may then still be written to; nobody reads it any more.
+func (s endingStream) RecvMsg(m any) error {
+	received := make(chan error, 1)
+	go func() { received <- s.ServerStream.RecvMsg(m) }()
+	select {
+	case err := <-received:
+		return err
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
+
 // prepareStop lets the calls under way end and takes no new ones.
 func (s *hosted) prepareStop() {
 	s.stopping.Store(true)

@@ -14,10 +14,12 @@ import (
 	"time"
 )
 
-// Bounds on what a plugin prints: more is cut or counted, and read all the
-// same, so that the plugin never blocks on a full pipe.
+// Bounds on what a plugin prints. Longer lines are cut, more lines counted, and
+// all is read, so that the plugin does not block on a full pipe; only a flood is
+// read slowly, so that it costs the plugin's time and not ours.
 const (
 	maxLine       = 8 << 10 // bytes of one line that are kept
+	bytesPerSec   = 4 << 20 // bytes of one stream that are read
 	linesPerSec   = 200     // lines of one plugin that are logged
 	rememberLines = 20      // lines kept for error messages
 )
@@ -41,13 +43,16 @@ var handshakeLine = regexp.MustCompile(`^\d+\|\d+\|(unix|tcp)\|`)
 // handshake, when that is not nil; all others are logged.
 func (o *output) consume(r io.Reader, stream string, handshake io.Writer) {
 	br := bufio.NewReaderSize(r, maxLine)
+	var budget budget
 	for {
 		line, err := br.ReadSlice('\n')
 		line = bytes.Clone(line)
+		budget.spend(len(line))
 		cut := 0
 		for err == bufio.ErrBufferFull {
 			var rest []byte
 			rest, err = br.ReadSlice('\n')
+			budget.spend(len(rest))
 			cut += len(rest)
 		}
 		text := strings.TrimRight(strings.ToValidUTF8(string(line), "�"), "\r\n")
@@ -64,6 +69,21 @@ func (o *output) consume(r io.Reader, stream string, handshake io.Writer) {
 		if err != nil {
 			return
 		}
+	}
+}
+
+// budget slows a reader down to bytesPerSec.
+type budget struct {
+	second time.Time
+	spent  int
+}
+
+func (b *budget) spend(n int) {
+	if time.Since(b.second) >= time.Second {
+		b.second, b.spent = time.Now(), 0
+	}
+	if b.spent += n; b.spent > bytesPerSec {
+		time.Sleep(time.Until(b.second.Add(time.Second)))
 	}
 }
 

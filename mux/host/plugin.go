@@ -56,7 +56,7 @@ type child struct {
 // startChild starts a process and shakes hands. On an error nothing of it is left.
 func startChild(ctx context.Context, name string, spec PluginSpec, id, tmp string, log *slog.Logger) (*child, error) {
 	out := &output{log: log}
-	var proc *process
+	proc := newProcess(spec.Command, spec.Dir, id, out)
 	var socketDir string
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
@@ -71,16 +71,16 @@ func startChild(ctx context.Context, name string, spec PluginSpec, id, tmp strin
 		Logger:           hclog.NewNullLogger(), // we log ourselves
 		StartTimeout:     spec.StartTimeout,
 		SkipHostEnv:      true,
-		SyncStdout:       lineWriter{out, "stdout"},
-		SyncStderr:       lineWriter{out, "stderr"},
+		SyncStdout:       proc.syncOut, // what a Go plugin prints after its handshake
+		SyncStderr:       proc.syncErr, // comes over gRPC
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: tmp},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
 			socketDir = dir
-			proc = newProcess(spec.Command, spec.Dir, environment(name, spec, id, cmd.Env), id, out)
+			proc.cmd.Env = environment(name, spec, id, cmd.Env)
 			return proc, nil
 		},
 	})
-	c := &child{client: client, log: log}
+	c := &child{client: client, proc: proc, log: log}
 	err := within(ctx, spec.StartTimeout, func() error {
 		if _, err := client.Start(); err != nil {
 			return err
@@ -96,12 +96,9 @@ func startChild(ctx context.Context, name string, spec PluginSpec, id, tmp strin
 		c.cc = raw.(*grpc.ClientConn)
 		return nil
 	}, func() { _ = proc.Kill(ctx) })
-	c.proc = proc
 	if err != nil {
-		err = explainStart(err, proc, out, spec.StartTimeout)
-		if proc != nil {
-			_ = proc.Kill(ctx)
-		}
+		_ = proc.Kill(ctx)
+		err = explainStart(err, proc, spec.StartTimeout)
 		client.Kill()
 		_ = os.RemoveAll(socketDir) // go-plugin forgets it when the command cannot be run
 		return nil, err
@@ -141,24 +138,25 @@ func environment(name string, spec PluginSpec, id string, goPlugin []string) []s
 		handshake.EnvName+"="+name, handshake.EnvConfig+"="+config, handshake.EnvID+"="+id)
 }
 
-// explainStart says in a plugin author's words why a start failed.
-func explainStart(err error, proc *process, out *output, limit time.Duration) error {
-	if proc == nil || proc.cmd.Process == nil {
-		return err // it never ran: err says why
+// explainStart says in a plugin author's words why a start failed; the process
+// has been killed if it still ran.
+func explainStart(err error, proc *process, limit time.Duration) error {
+	if !proc.ran() {
+		return err // err says why
 	}
+	<-proc.exited
 	text := err.Error()
-	select {
-	case <-proc.exited:
-		return errors.New("it " + proc.how() + " before its handshake line" + proc.lastWords(rememberLines))
-	default:
-		switch {
-		case strings.Contains(text, "incompatible API version"):
-			text = "it speaks another app protocol than hookmux: " + strings.ReplaceAll(text, "\n", " ")
-		case strings.Contains(text, "timeout while waiting"), errors.Is(err, context.DeadlineExceeded):
-			text = fmt.Sprintf("it printed no handshake line within %s (start_timeout); is it a hookmux plugin?", limit)
-		}
+	switch {
+	case strings.Contains(text, "incompatible API version"):
+		text = "it speaks another app protocol than hookmux: " + strings.ReplaceAll(text, "\n", " ")
+	case strings.Contains(text, "timeout while waiting"), errors.Is(err, context.DeadlineExceeded):
+		text = fmt.Sprintf("it printed no handshake line within %s (start_timeout); is it a hookmux plugin?", limit)
+	case errors.Is(err, context.Canceled):
+		text = "hookmux is stopping"
+	case strings.Contains(text, "Failed to read any lines"), strings.Contains(text, "exited before we could connect"):
+		text = "it " + proc.how() + " before its handshake line"
 	}
-	return errors.New(text + out.quote(rememberLines))
+	return errors.New(text + proc.lastWords(rememberLines))
 }
 
 // healthy asks the plugin's health service, with a deadline of our own:
@@ -225,23 +223,4 @@ func (grpcPlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 
 func (grpcPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, cc *grpc.ClientConn) (any, error) {
 	return cc, nil
-}
-
-// lineWriter logs what a Go plugin prints after its handshake, which go-plugin
-// carries over gRPC.
-type lineWriter struct {
-	out    *output
-	stream string
-}
-
-func (w lineWriter) Write(b []byte) (int, error) {
-	for line := range strings.SplitSeq(strings.TrimRight(string(b), "\n"), "\n") {
-		if len(line) > maxLine {
-			line = line[:maxLine] + fmt.Sprintf("… (%d more bytes)", len(line)-maxLine)
-		}
-		if line != "" {
-			w.out.line(w.stream, line)
-		}
-	}
-	return len(b), nil
 }

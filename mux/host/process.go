@@ -25,22 +25,38 @@ type process struct {
 	out    *output
 	stdout *io.PipeReader // what go-plugin reads: the handshake line and nothing else
 
+	// go-plugin writes here what the plugin sends over gRPC instead of printing it.
+	syncOut, syncErr         *io.PipeWriter
+	readSyncOut, readSyncErr *io.PipeReader
+
+	mu      sync.Mutex // Start and Kill may come at the same time
+	started bool
+	killed  bool
+
 	exited  chan struct{} // closed when the process has ended and its group is killed
 	state   *os.ProcessState
 	readers sync.WaitGroup // of stdout and stderr; done half a second after exited at the latest
 }
 
-// newProcess prepares, but does not start, a process.
-func newProcess(command []string, dir string, env []string, id string, out *output) *process {
+// newProcess prepares, but does not start, a process. Its environment must be
+// set before Start.
+func newProcess(command []string, dir, id string, out *output) *process {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = dir
-	cmd.Env = env
 	cmd.SysProcAttr = procAttr()
-	return &process{cmd: cmd, id: id, out: out, exited: make(chan struct{})}
+	p := &process{cmd: cmd, id: id, out: out, exited: make(chan struct{})}
+	p.readSyncOut, p.syncOut = io.Pipe()
+	p.readSyncErr, p.syncErr = io.Pipe()
+	return p
 }
 
 // Start implements runner.Runner.
 func (p *process) Start(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.killed {
+		return errors.New("hookmux is stopping")
+	}
 	if p.cmd.Err != nil {
 		return startError(p.cmd, p.cmd.Err)
 	}
@@ -80,6 +96,7 @@ func (p *process) Start(context.Context) error {
 		_, _ = outR.Close(), errR.Close()
 		return startError(p.cmd, err)
 	}
+	p.started = true
 
 	var handshake *io.PipeWriter
 	p.stdout, handshake = io.Pipe()
@@ -92,9 +109,12 @@ func (p *process) Start(context.Context) error {
 		defer errR.Close()
 		p.out.consume(errR, "stderr", nil)
 	})
-	go func() { // in case a grandchild keeps stdout open before any handshake
+	p.readers.Go(func() { p.out.consume(p.readSyncOut, "stdout", nil) })
+	p.readers.Go(func() { p.out.consume(p.readSyncErr, "stderr", nil) })
+	go func() {
 		<-p.exited
-		handshake.Close()
+		handshake.Close() // in case a grandchild keeps stdout open before any handshake
+		_, _ = p.syncOut.Close(), p.syncErr.Close()
 	}()
 	return nil
 }
@@ -132,12 +152,19 @@ func (p *process) Wait(context.Context) error {
 // Kill implements runner.Runner: it ends the process and all it started, and
 // returns when the process has ended.
 func (p *process) Kill(context.Context) error {
-	if p.cmd.Process == nil {
-		return nil
+	if p.ran() {
+		p.killAll()
+		<-p.exited
 	}
-	p.killAll()
-	<-p.exited
 	return nil
+}
+
+// ran says whether the process was ever started; if not, it no longer will be.
+func (p *process) ran() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.killed = true
+	return p.started
 }
 
 // killAll kills the process group and what left the group but carries our mark.
@@ -191,7 +218,7 @@ func (p *process) Stderr() io.ReadCloser           { return io.NopCloser(strings
 func (p *process) Name() string                    { return filepath.Base(p.cmd.Path) }
 
 func (p *process) ID() string {
-	if p.cmd.Process == nil {
+	if p.cmd.Process == nil { // asked by go-plugin only, which waits for Start
 		return ""
 	}
 	return strconv.Itoa(p.cmd.Process.Pid)

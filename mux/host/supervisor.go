@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -242,11 +243,13 @@ func (h *Plugin) load(ctx context.Context, c *child) error {
 	return nil
 }
 
-func describe(wants []mux.HookSpec) (names []string) {
+// describe is the hooks as a log attribute.
+func describe(wants []mux.HookSpec) string {
+	var names []string
 	for _, w := range wants {
 		names = append(names, w.Hook.String())
 	}
-	return names
+	return strings.Join(names, " ")
 }
 
 // watch returns nil when ctx ends, and else why the plugin is done for.

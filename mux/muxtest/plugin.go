@@ -132,7 +132,7 @@ func (b Behaviour) serve() {
 // fork starts a process that would outlive us by far, in a session of its own
 // if away.
 func (b Behaviour) fork(away bool) {
-	cmd := exec.Command("sleep", "1000")
+	cmd := exec.Command("/bin/sleep", "1000") // no PATH here
 	if away {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	}
@@ -144,7 +144,7 @@ func (b Behaviour) fork(away bool) {
 }
 
 func flood() {
-	long := strings.Repeat("x", 10<<20)
+	long := strings.Repeat("x", 10<<20) // one line
 	fmt.Fprintln(os.Stderr, long)
 	fmt.Println(long)
 	for i := 0; ; i++ {
@@ -299,6 +299,31 @@ func ReadRecord(t testing.TB, path string) (calls []Recorded) {
 	}
 	if sc.Err() != nil {
 		t.Fatal(sc.Err())
+	}
+	return calls
+}
+
+// ReadLifecycle is the calls that loaded and unloaded a plugin, each with the
+// broker node it was for: "loaded emqx@127.0.0.1".
+func ReadLifecycle(t testing.TB, path string) (calls []string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		name, b64, _ := strings.Cut(strings.TrimSpace(line), " ")
+		body, _ := base64.StdEncoding.DecodeString(b64)
+		switch name {
+		case mux.ProviderLoaded.String():
+			var r exhookv3.ProviderLoadedRequest
+			_ = proto.Unmarshal(body, &r)
+			calls = append(calls, "loaded "+r.Meta.GetNode())
+		case mux.ProviderUnloaded.String():
+			var r exhookv3.ProviderUnloadedRequest
+			_ = proto.Unmarshal(body, &r)
+			calls = append(calls, "unloaded "+r.Meta.GetNode())
+		}
 	}
 	return calls
 }

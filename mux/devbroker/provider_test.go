@@ -212,7 +212,7 @@ func asRecorder(_ context.Context, c call) (proto.Message, error) {
 			m.Payload = []byte("REWRITTEN")
 			return messageAnswer(m), nil
 		case strings.HasPrefix(m.Topic, "drop/"):
-			m.Headers["allow_publish"] = "false"
+			m.Headers = map[string]string{"allow_publish": "false"}
 			a := messageAnswer(m)
 			a.Type = exhookv3.ValuedResponse_STOP_AND_RETURN
 			return a, nil

@@ -51,10 +51,10 @@ const reaperName = "reaper"
 // newReaper is what hookmux starts beside itself; see host.Reaper.
 func newReaper() *cobra.Command {
 	return &cobra.Command{
-		Use:    reaperName + " INSTANCE",
+		Use:    reaperName + " INSTANCE FOLDER",
 		Short:  "End an instance's plugins once standard input ends; hookmux starts this itself",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		Run:    func(cmd *cobra.Command, args []string) { host.Reap(cmd.InOrStdin(), args[0]) },
+		Args:   cobra.ExactArgs(2),
+		Run:    func(cmd *cobra.Command, args []string) { host.Reap(cmd.InOrStdin(), args[0], args[1]) },
 	}
 }

@@ -151,14 +151,14 @@ func (a *App) hostOptions() (host.Options, error) {
 	opts := a.opts.Host
 	opts.Mux, opts.Log, opts.Version = a.mux, a.log, a.opts.Version
 	var err error
-	if opts.Reaper, err = host.StartReaper(a.opts.Reaper); err != nil {
-		return opts, err
-	}
-	a.undo = append(a.undo, opts.Reaper.Close)
-	if opts.TempDir, err = os.MkdirTemp("", "hookmux-"); err != nil {
+	if opts.TempDir, err = host.TempDir(); err != nil {
 		return opts, fmt.Errorf("make a folder for the plugins' sockets: %w", err)
 	}
 	a.undo = append(a.undo, func() { _ = os.RemoveAll(opts.TempDir) })
+	if opts.Reaper, err = host.StartReaper(a.opts.Reaper, opts.TempDir); err != nil {
+		return opts, err
+	}
+	a.undo = append(a.undo, opts.Reaper.Close)
 	return opts, nil
 }
 

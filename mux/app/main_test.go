@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	if mark := os.Getenv("HOOKMUX_TEST_RUN"); mark != "" {
 		runForKill(mark)
 	}
-	if len(os.Args) == 3 && os.Args[1] == "reaper" {
-		host.Reap(os.Stdin, os.Args[2])
+	if len(os.Args) == 4 && os.Args[1] == "reaper" {
+		host.Reap(os.Stdin, os.Args[2], os.Args[3])
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)

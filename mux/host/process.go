@@ -33,9 +33,10 @@ type process struct {
 	started bool
 	killed  bool
 
-	exited  chan struct{} // closed when the process has ended and its group is killed
-	state   *os.ProcessState
-	readers sync.WaitGroup // of stdout and stderr; done half a second after exited at the latest
+	stdoutEnd chan struct{} // closed when the process has closed its stdout
+	exited    chan struct{} // closed when the process has ended and its group is killed
+	state     *os.ProcessState
+	readers   sync.WaitGroup // of stdout and stderr; done half a second after exited at the latest
 }
 
 // newProcess prepares, but does not start, a process. Its environment must be
@@ -44,7 +45,7 @@ func newProcess(command []string, dir, id string, out *output) *process {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = dir
 	cmd.SysProcAttr = procAttr()
-	p := &process{cmd: cmd, id: id, out: out, exited: make(chan struct{})}
+	p := &process{cmd: cmd, id: id, out: out, stdoutEnd: make(chan struct{}), exited: make(chan struct{})}
 	p.readSyncOut, p.syncOut = io.Pipe()
 	p.readSyncErr, p.syncErr = io.Pipe()
 	return p
@@ -103,6 +104,7 @@ func (p *process) Start(context.Context) error {
 	p.readers.Go(func() {
 		defer outR.Close()
 		p.out.consume(outR, "stdout", handshake)
+		close(p.stdoutEnd) // before go-plugin learns of it, and has us killed
 		handshake.Close()
 	})
 	p.readers.Go(func() {
@@ -152,10 +154,19 @@ func (p *process) Wait(context.Context) error {
 // Kill implements runner.Runner: it ends the process and all it started, and
 // returns when the process has ended.
 func (p *process) Kill(context.Context) error {
-	if p.ran() {
-		p.killAll()
-		<-p.exited
+	if !p.ran() {
+		return nil
 	}
+	select {
+	case <-p.stdoutEnd: // it is ending by itself: how is worth knowing
+		select {
+		case <-p.exited:
+		case <-time.After(200 * time.Millisecond):
+		}
+	default:
+	}
+	p.killAll()
+	<-p.exited
 	return nil
 }
 

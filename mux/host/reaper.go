@@ -3,11 +3,14 @@ package host
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -20,17 +23,18 @@ type Reaper struct {
 	lifeline io.WriteCloser // closed by our death at the latest
 }
 
-// StartReaper starts command with the instance's id appended; that process
-// must call Reap. Without a command nothing is started, and only direct
-// children die with us.
-func StartReaper(command []string) (*Reaper, error) {
+// StartReaper starts command with two arguments more, the instance's id and
+// dir; that process must call Reap with them. dir is the folder of the plugins'
+// sockets. Without a command nothing is started, and only direct children die
+// with us.
+func StartReaper(command []string, dir string) (*Reaper, error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:])
 	r := &Reaper{instance: hex.EncodeToString(id[:])}
 	if len(command) == 0 {
 		return r, nil
 	}
-	r.cmd = exec.Command(command[0], append(command[1:len(command):len(command)], r.instance)...)
+	r.cmd = exec.Command(command[0], append(command[1:len(command):len(command)], r.instance, dir)...)
 	r.cmd.Env = []string{}
 	// Its own group, so that a Ctrl-C at the terminal does not reach it first.
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -53,9 +57,32 @@ func (r *Reaper) Close() {
 }
 
 // Reap is the reaper's process: it waits until stdin ends, which is when
-// hookmux has ended, and then kills everything that carries the instance's mark.
-func Reap(stdin io.Reader, instance string) {
+// hookmux has ended, then kills everything that carries the instance's mark, and
+// removes dir if that is a folder of TempDir's making.
+func Reap(stdin io.Reader, instance, dir string) {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	_, _ = io.Copy(io.Discard, stdin)
 	killMarked(instance)
+	if strings.HasPrefix(filepath.Base(dir), tempPrefix) {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+const (
+	tempPrefix = "hookmux-"
+	// maxTempDir leaves room for what go-plugin appends within the 104 bytes
+	// that a unix socket's path may have everywhere.
+	maxTempDir = 60
+)
+
+// TempDir makes a folder for the plugins' sockets that only this user may
+// enter. Its path is short enough for sockets, whatever TMPDIR says.
+func TempDir() (string, error) {
+	for _, parent := range []string{os.TempDir(), "/tmp"} {
+		if len(parent)+len(tempPrefix)+10 > maxTempDir {
+			continue
+		}
+		return os.MkdirTemp(parent, tempPrefix)
+	}
+	return "", errors.New("no folder with a path short enough for unix sockets: set TMPDIR to a shorter one")
 }

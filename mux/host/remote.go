@@ -93,15 +93,17 @@ func (h *Remote) State() State {
 	return h.state
 }
 
-func (h *Remote) set(status Status, err error) {
+// set notes the status, and says whether it is a new one.
+func (h *Remote) set(status Status, err error) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.state.Status != status {
+	if changed = h.state.Status != status; changed {
 		h.state.Status, h.state.Since = status, time.Now()
 	}
 	if err != nil {
 		h.state.LastErr = err.Error()
 	}
+	return changed
 }
 
 // Run keeps the provider connected until ctx ends, and then takes leave.
@@ -112,7 +114,6 @@ func (h *Remote) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		start := time.Now()
 		err := h.once(ctx)
-		h.settle()
 		if ctx.Err() != nil {
 			break
 		}
@@ -122,6 +123,7 @@ func (h *Remote) Run(ctx context.Context) {
 		delay := delays.NextBackOff()
 		h.set(Restarting, err)
 		h.log.Error("remote is down", "error", err, "next_try_in", delay.Round(time.Millisecond))
+		h.settle()
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
@@ -184,8 +186,10 @@ func (h *Remote) connect(ctx context.Context) error {
 		case connectivity.Ready:
 			return nil
 		case connectivity.TransientFailure:
+			if h.set(Restarting, errors.New("nobody answers at its address")) {
+				h.log.Error("remote is down", "error", "nobody answers at its address; trying again and again")
+			}
 			h.settle()
-			h.set(Restarting, errors.New("nobody answers at its address"))
 			if !h.cc.WaitForStateChange(ctx, s) {
 				return ctx.Err()
 			}

@@ -65,7 +65,7 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.Default()
 	}
 	if o.Reaper == nil {
-		o.Reaper, _ = StartReaper(nil)
+		o.Reaper, _ = StartReaper(nil, "")
 	}
 	return o
 }
@@ -145,9 +145,6 @@ func (h *Plugin) Run(ctx context.Context) {
 		h.set(Starting, func(s *State) { s.Restarts = run })
 		start := time.Now()
 		err := h.once(ctx, run)
-		if run == 0 {
-			h.settle()
-		}
 		if ctx.Err() != nil {
 			break
 		}
@@ -162,6 +159,7 @@ func (h *Plugin) Run(ctx context.Context) {
 		}
 		h.set(status, func(s *State) { s.Pid, s.LastErr = 0, err.Error() })
 		h.log.Error("plugin is down", "error", err, "now", string(status), "next_start_in", delay.Round(time.Millisecond), "failed_runs", unstable)
+		h.settle() // last, so that who waits for it sees all of the above
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():

@@ -8,7 +8,8 @@ import (
 )
 
 // errNotItsFault goes to the breaker for a call that says nothing about the
-// provider: the broker gave up, or too little time was left for it.
+// provider's health: the broker gave up, too little time was left for it, or it
+// answered, if with an error.
 var errNotItsFault = errors.New("not the provider's fault")
 
 // failure is a missing answer: why, in a word and in a sentence.
@@ -69,7 +70,7 @@ func (p *Provider) decide(ctx context.Context, v *value, fair time.Duration) fai
 
 	f := classify(ctx, err)
 	switch {
-	case f.reason == ReasonCanceled, f.reason == ReasonTimeout && had < fair/2:
+	case f.reason == ReasonCanceled, errors.Is(err, ErrAnswered), f.reason == ReasonTimeout && had < fair/2:
 		done(errNotItsFault)
 	default:
 		done(err)
@@ -125,7 +126,7 @@ func (p *Provider) notify(ctx context.Context, l *link, h Hook, body []byte) (r 
 		return ReasonNone, false, nil
 	}
 	f := classify(cctx, err)
-	if f.reason == ReasonCanceled {
+	if f.reason == ReasonCanceled || errors.Is(err, ErrAnswered) {
 		done(errNotItsFault)
 	} else {
 		done(err)

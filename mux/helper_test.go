@@ -240,10 +240,6 @@ func authenticate(client string, result bool) *exhookv3.ClientAuthenticateReques
 	return &exhookv3.ClientAuthenticateRequest{Clientinfo: &exhookv3.ClientInfo{Clientid: client}, Result: result}
 }
 
-func publish(topic, payload string) *exhookv3.MessagePublishRequest {
-	return &exhookv3.MessagePublishRequest{Message: &exhookv3.Message{From: "c", Topic: topic, Payload: []byte(payload)}}
-}
-
 // event is a notification about a client, told apart by n.
 func event(t testing.TB, client string, n int) Event {
 	return NewEvent(ClientDisconnected, marshal(t, &exhookv3.ClientDisconnectedRequest{

@@ -175,9 +175,9 @@ func (m *Mux) deadline(ctx context.Context) time.Time {
 }
 
 // reserve is what the way back to the broker may take: a twentieth of the
-// time, between 2 and 100 ms.
+// time, between 2 and 250 ms.
 func reserve(left time.Duration) time.Duration {
-	return min(max(left/20, 2*time.Millisecond), 100*time.Millisecond)
+	return min(max(left/20, 2*time.Millisecond), 250*time.Millisecond)
 }
 
 // notify hands a notification to all who want it. One that may block for a

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -15,8 +16,8 @@ import (
 // Conn is one live connection to a provider. Its methods are called from many
 // goroutines, return when ctx ends at the latest, and answer ErrDown when the
 // provider went away meanwhile, ErrNotSent when it did before it saw the
-// event, and the context's error when that ended; any other error is the
-// provider's own.
+// event, the context's error when that ended, and something that wraps
+// ErrAnswered for an error of the provider's own making.
 type Conn interface {
 	// Decide asks a valued hook. req is the encoded request, the answer an
 	// encoded ValuedResponse.
@@ -170,7 +171,7 @@ func (p *Provider) newBreaker(what string) *gobreaker.TwoStepCircuitBreaker[stru
 		Name:        what,
 		Timeout:     p.spec.Breaker.Open,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures },
-		IsExcluded:  func(err error) bool { return err == errNotItsFault },
+		IsExcluded:  func(err error) bool { return errors.Is(err, errNotItsFault) },
 		// Only logs: a call back into the breaker would deadlock.
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			level := slog.LevelInfo

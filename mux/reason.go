@@ -37,3 +37,8 @@ var ErrDown = errors.New("the provider is down")
 // ErrNotSent is what a Conn answers when it is certain that the provider has
 // not seen the event.
 var ErrNotSent = errors.New("the provider went down before the event was sent")
+
+// ErrAnswered is what a Conn wraps when the provider itself answered with an
+// error. That is one event's failure and not the breaker's business: it would
+// let a client whose login trips a bug lock everybody else out.
+var ErrAnswered = errors.New("the provider answered with an error")

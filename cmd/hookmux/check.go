@@ -135,7 +135,7 @@ func (c *checkup) printProviders(out io.Writer) {
 		}
 		fmt.Fprintf(w, "  %s\t%s\t%s\n", p.Name, kind, c.lines[i])
 	}
-	w.Flush()
+	_ = w.Flush()
 }
 
 // printHooks prints who is asked about each hook, in order.
@@ -155,7 +155,7 @@ func (c *checkup) printHooks(out io.Writer) {
 		}
 		fmt.Fprintf(w, "  %s\t%s\n", h, strings.Join(chain, arrow))
 	}
-	w.Flush()
+	_ = w.Flush()
 	var unknown []string
 	for i := range c.cfg.Providers {
 		if !c.known[i] {

@@ -107,6 +107,10 @@ func TestOneProviderMisbehaves(t *testing.T) {
 				if got := p.Stats.Delivered.Load() + p.Stats.DroppedTotal(); got != p.Stats.Sent.Load() {
 					t.Errorf("%s: delivered %d + dropped %d, but %d were sent", name, p.Stats.Delivered.Load(), p.Stats.DroppedTotal(), p.Stats.Sent.Load())
 				}
+				// At most what was under way is lost with a process.
+				if lost := p.Stats.Dropped[mux.ReasonDown].Load(); c.rounds > 1 && lost > int64(16*c.rounds) {
+					t.Errorf("%s: lost %d events in %d crashes", name, lost, c.rounds)
+				}
 				if _, err := os.Stat(path); err != nil && name == "bad" {
 					continue // it never got so far
 				}

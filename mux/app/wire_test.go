@@ -45,13 +45,13 @@ func TestRecordedBrokersReplay(t *testing.T) {
 					t.Fatalf("%s: %v after %s", c.Method, err, time.Since(begin))
 				}
 				h := hookOf(t, c.Method)
-				switch {
-				case h == mux.ProviderLoaded:
+				switch h {
+				case mux.ProviderLoaded:
 					var loaded exhookv3.LoadedResponse
 					if err := proto.Unmarshal(resp, &loaded); err != nil || len(loaded.Hooks) != 19 {
 						t.Fatalf("loaded %d hooks, %v", len(loaded.Hooks), err)
 					}
-				case h == mux.ProviderUnloaded:
+				case mux.ProviderUnloaded:
 				default:
 					sent = append(sent, muxtest.Recorded{Hook: h, Body: c.Request})
 				}

@@ -106,8 +106,8 @@ func checkErrors(t *testing.T, file string, err error, secrets ...string) {
 	}
 	last := 0
 	for _, err := range joined.Unwrap() {
-		e, ok := err.(*Error)
-		if !ok {
+		var e *Error
+		if !errors.As(err, &e) {
 			t.Fatalf("%T is no *Error: %v", err, err)
 		}
 		if e.File != file || e.Line < 1 || e.Line < last || e.Text == "" {

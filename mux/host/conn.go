@@ -3,10 +3,12 @@ package host
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
 	"github.com/hookmux/hookmux/mux"
@@ -18,7 +20,14 @@ type conn struct {
 	cc   *grpc.ClientConn
 	api  mux.API
 	gone <-chan struct{} // closed when the process or connection has ended
+
+	broken atomic.Bool // a call has failed for want of a connection
 }
+
+// noticeGone is how long calls after a broken one wait for news of the process
+// or connection, instead of being lost one after another.
+const noticeGone = time.Second
+
 
 var rawCall = grpc.ForceCodecV2(rawcodec.New())
 
@@ -39,26 +48,32 @@ func (c *conn) invoke(ctx context.Context, h mux.Hook, req []byte) ([]byte, erro
 		return nil, mux.ErrNotSent
 	default:
 	}
+	if c.broken.Load() && c.cc.GetState() != connectivity.Ready {
+		news := time.NewTimer(noticeGone)
+		defer news.Stop()
+		select {
+		case <-c.gone:
+			return nil, mux.ErrNotSent
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-news.C:
+		}
+	}
 	resp, err := invoke(ctx, c.cc, c.api.FullMethod(h), req)
 	if err == nil {
+		c.broken.Store(false)
 		return resp, nil
 	}
-	switch s := status.Convert(err); s.Code() {
-	case codes.DeadlineExceeded:
-		if ctx.Err() == nil {
-			// The two clocks differ by a hair, or the provider says so itself.
-			return nil, fmt.Errorf("%w: %s", context.DeadlineExceeded, s.Message())
-		}
+	switch s := status.Convert(err); {
+	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case codes.Canceled:
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, fmt.Errorf("%w: %s", mux.ErrDown, s.Message())
-	case codes.Unavailable:
+	case s.Code() == codes.DeadlineExceeded: // the provider says so, or its clock is a hair ahead
+		return nil, fmt.Errorf("%w: %s", context.DeadlineExceeded, s.Message())
+	case s.Code() == codes.Unavailable, s.Code() == codes.Canceled:
+		c.broken.Store(true)
 		return nil, fmt.Errorf("%w: %s", mux.ErrDown, s.Message())
 	default:
-		return nil, fmt.Errorf("%s: %s", s.Code(), s.Message())
+		return nil, fmt.Errorf("%w: %s: %s", mux.ErrAnswered, s.Code(), s.Message())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,7 +50,7 @@ func (o *output) consume(r io.Reader, stream string, handshake io.Writer) {
 		line = bytes.Clone(line)
 		budget.spend(len(line))
 		cut := 0
-		for err == bufio.ErrBufferFull {
+		for errors.Is(err, bufio.ErrBufferFull) {
 			var rest []byte
 			rest, err = br.ReadSlice('\n')
 			budget.spend(len(rest))

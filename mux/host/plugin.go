@@ -119,7 +119,7 @@ func within(ctx context.Context, limit time.Duration, f func() error, abort func
 		return err
 	case <-ctx.Done():
 		abort()
-		<-done
+		_ = <-done // what f says of being aborted
 		return ctx.Err()
 	}
 }

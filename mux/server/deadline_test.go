@@ -35,7 +35,7 @@ func TestHangingProviderIsAnsweredForBeforeTheDeadline(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, h := range mux.Hooks() {
-			for timeout, want := range map[time.Duration]time.Duration{5 * time.Second: 4900 * time.Millisecond, time.Second: 950 * time.Millisecond} {
+			for timeout, want := range map[time.Duration]time.Duration{5 * time.Second: 4750 * time.Millisecond, time.Second: 950 * time.Millisecond} {
 				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				start := time.Now()
 				answer, err := stub(ctx, cc, mux.V3, h, fill)

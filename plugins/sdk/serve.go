@@ -78,7 +78,7 @@ func run(plugin any) int {
 			return exitOK // told to stop before it had begun
 		}
 		if err != nil {
-			return fail(exitFailed, fmt.Errorf("Start: %w", err))
+			return fail(exitFailed, fmt.Errorf("Start: %w", err)) //nolint:staticcheck // the method's name
 		}
 	}
 	stopWithin := hostedStop
@@ -91,7 +91,7 @@ func run(plugin any) int {
 	cancel() // what Start left running learns of the end
 	if p, ok := plugin.(Stopper); ok {
 		if stopErr := stop(p, stopWithin); stopErr != nil && err == nil {
-			err = fmt.Errorf("Stop: %w", stopErr)
+			err = fmt.Errorf("Stop: %w", stopErr) //nolint:staticcheck // the method's name
 		}
 	}
 	if err != nil {

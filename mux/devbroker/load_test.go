@@ -3,6 +3,7 @@ package devbroker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -167,8 +168,28 @@ func TestReloadAfterOutage(t *testing.T) {
 		eventually(t, "the broker to see the provider down", b.provider.down.Load)
 	})
 	p.await(t, "OnProviderLoaded", 2)
-	mqtt5(t, b.Addr(), "c", "").leave(0)
-	p.await(t, "OnClientConnected", 1)
+	for i := range 2 * b.cfg.PoolSize { // every connection is back, not just that of the load
+		mqtt5(t, b.Addr(), fmt.Sprint("c", i), "").leave(0)
+	}
+	p.await(t, "OnClientConnected", 2*b.cfg.PoolSize)
+}
+
+// While the provider is down calls fail at once, and the first call after it is back
+// goes through.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	p := startProvider(t, allHooks(t, "5.10.3"), asRecorder)
+	b := startBroker(t, Config{ExHook: p.addr, RequestTimeout: time.Hour})
+	restart(t, p, func() {
+		for i := range 2 * b.cfg.PoolSize {
+			if _, err := dial5(t, b.Addr(), connect5(fmt.Sprint("c", i), ""), false); err == nil {
+				t.Error("let in while the provider was down")
+			}
+		}
+	})
+	for i := range 2 * b.cfg.PoolSize {
+		mqtt5(t, b.Addr(), fmt.Sprint("c", i), "").leave(0)
+	}
 }
 
 func TestReconnectIsNotReloadBefore59(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -79,8 +80,7 @@ func newProvider(cfg Config, d dialect) (*provider, error) {
 			grpc.WithIdleTimeout(0),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20), grpc.MaxCallSendMsgSize(64<<20)),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 60 * time.Second, PermitWithoutStream: true}),
-			// EMQX reconnects on the next call; a growing backoff would hide a
-			// provider that is back.
+			// See reconnects: a long backoff would hide a provider that is back.
 			grpc.WithConnectParams(grpc.ConnectParams{
 				Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
 				MinConnectTimeout: time.Second,
@@ -127,9 +127,28 @@ func (p *provider) call(method, key string, req proto.Message, opts ...grpc.Call
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(key))
 	conn := p.conns[int(hash.Sum32())%len(p.conns)]
+	if p.reconnects(ctx, conn) {
+		opts = append(opts, grpc.WaitForReady(true))
+	}
 	var out []byte
 	err := conn.Invoke(ctx, method, encode(req), &out, slices.Concat(p.opts, opts)...)
 	return out, err
+}
+
+// reconnects says whether a connection that failed can be had again at once. EMQX
+// reconnects on the next call; grpc-go fails calls until its own backoff is over,
+// which would deny clients although the provider is back.
+func (p *provider) reconnects(ctx context.Context, conn *grpc.ClientConn) bool {
+	if conn.GetState() != connectivity.TransientFailure {
+		return false
+	}
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", p.cfg.ExHook)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	conn.ResetConnectBackoff()
+	return true
 }
 
 // notify calls a hook whose answer says nothing. Failures are logged, as EMQX does.

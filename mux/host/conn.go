@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hookmux/hookmux/mux"
-	"github.com/hookmux/hookmux/mux/internal/rawcodec"
+	"github.com/hookmux/hookmux/proto/rawcodec"
 )
 
 // conn speaks the ExHook service, one call an event, to a plugin or a remote.
@@ -27,7 +27,6 @@ type conn struct {
 // noticeGone is how long calls after a broken one wait for news of the process
 // or connection, instead of being lost one after another.
 const noticeGone = time.Second
-
 
 var rawCall = grpc.ForceCodecV2(rawcodec.New())
 

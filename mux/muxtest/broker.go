@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hookmux/hookmux/mux"
-	"github.com/hookmux/hookmux/mux/internal/rawcodec"
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
+	"github.com/hookmux/hookmux/proto/rawcodec"
 )
 
 // Broker calls a HookProvider as an EMQX node does: a pool of connections

@@ -21,9 +21,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hookmux/hookmux/mux"
-	"github.com/hookmux/hookmux/mux/internal/rawcodec"
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"github.com/hookmux/hookmux/proto/handshake"
+	"github.com/hookmux/hookmux/proto/rawcodec"
 )
 
 // Behaviour is the config of a plugin that this test binary plays.

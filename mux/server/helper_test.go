@@ -19,10 +19,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/hookmux/hookmux/mux"
-	"github.com/hookmux/hookmux/mux/internal/rawcodec"
 	exhookv1 "github.com/hookmux/hookmux/proto/emqx/exhook/v1"
 	exhookv2 "github.com/hookmux/hookmux/proto/emqx/exhook/v2"
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
+	"github.com/hookmux/hookmux/proto/rawcodec"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

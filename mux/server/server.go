@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hookmux/hookmux/mux"
-	"github.com/hookmux/hookmux/mux/internal/rawcodec"
+	"github.com/hookmux/hookmux/proto/rawcodec"
 
 	// The descriptors that reflection shows.
 	_ "github.com/hookmux/hookmux/proto/emqx/exhook/v1"

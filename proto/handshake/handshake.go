@@ -16,6 +16,8 @@ const (
 const (
 	// Unary is the plain emqx.exhook.v3.HookProvider service.
 	Unary = 1
+	// Stream is hookmux.plugin.v1: batches on two streams.
+	Stream = 2
 )
 
 // PluginName is the key of the one plugin in go-plugin's plugin set.

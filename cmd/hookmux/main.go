@@ -52,7 +52,8 @@ Without --config, hookmux reads ./hookmux.yaml, or else /etc/hookmux/hookmux.yam
 All keys are described in the README.
 
 In EMQX, add an ExHook server with the URL http://127.0.0.1:9000.`,
-		Example: `  hookmux check                    is ./hookmux.yaml right, do its providers start, who is asked what?
+		Example: `  hookmux demo                     see it work first, with a broker and plugins of its own
+  hookmux check                    is ./hookmux.yaml right, do its providers start, who is asked what?
   hookmux run                      serve EMQX until SIGTERM or Ctrl-C
   hookmux run -c /srv/mqtt.yaml    the same with another config`,
 		Version:       versionString(),
@@ -61,6 +62,6 @@ In EMQX, add an ExHook server with the URL http://127.0.0.1:9000.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newRun(), newCheck(), newVersion(), newReaper())
+	root.AddCommand(newRun(), newCheck(), newDemo(), newVersion(), newReaper())
 	return root
 }

@@ -99,7 +99,9 @@ func (v *value) response() []byte {
 // decide asks the providers one after another, each with the value so far.
 func (m *Mux) decide(ctx context.Context, ev *Event, routes []route) []byte {
 	v := newValue(ev)
-	deadline, _ := ctx.Deadline()
+	deadline := m.deadline(ctx)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	fair := time.Until(deadline)
 	for i := range routes {
 		r := &routes[i]

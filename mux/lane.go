@@ -53,23 +53,28 @@ func cost(ev *Event) int64 { return int64(len(ev.Body)) + eventOverhead }
 
 // push takes the event or drops it. Only the overflow policy block waits, at
 // most until ctx ends.
-func (l *lane) push(ctx context.Context, ev Event) {
+func (l *lane) push(ctx context.Context, ev *Event) {
 	if hooks[ev.Hook].kind != lifecycle {
 		l.p.stats.Sent.Add(1)
 	}
 	s := &l.shards[maphash.Bytes(l.seed, ev.client)%laneShards]
-	if r := l.reserve(ctx, &ev, s); r != ReasonNone {
-		l.drop(&ev, r, nil)
+	if r := l.reserve(ctx, ev, s); r != ReasonNone {
+		l.drop(ev, r, nil)
 		return
 	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		l.drop(&ev, ReasonShutdown, nil)
-		l.release(&ev)
+		l.drop(ev, ReasonShutdown, nil)
+		l.release(ev)
 		return
 	}
-	s.queue = append(s.queue, ev)
+	// An idle shard's event may go straight out: nothing is ahead of it.
+	if !s.running && l.post(l.p.link.Load(), ev) == posted {
+		s.mu.Unlock()
+		return
+	}
+	s.queue = append(s.queue, *ev)
 	start := !s.running
 	if start {
 		s.running = true
@@ -178,31 +183,58 @@ func (l *lane) drain(s *shard) {
 			return
 		}
 		s.mu.Unlock()
-		reason, err := l.deliver(&ev)
-		if reason != ReasonNone {
-			l.drop(&ev, reason, err)
-		} else if hooks[ev.Hook].kind != lifecycle {
-			l.p.stats.Delivered.Add(1)
-		}
-		l.release(&ev) // last: an empty lane means that all is counted
+		l.deliver(&ev)
 	}
 }
 
+// settle counts what became of an event and makes its room free.
+func (l *lane) settle(ev *Event, reason Reason, err error) {
+	if reason != ReasonNone {
+		l.drop(ev, reason, err)
+	} else if hooks[ev.Hook].kind != lifecycle {
+		l.p.stats.Delivered.Add(1)
+	}
+	l.release(ev) // last: an empty lane means that all is counted
+}
+
 // deliver hands the event to the provider, waiting for it to be up and for
-// its breaker to let a call through.
-func (l *lane) deliver(ev *Event) (Reason, error) {
+// its breaker to let a call through, and settles it, or has the outbox do so.
+func (l *lane) deliver(ev *Event) {
 	for l.ctx.Err() == nil {
 		lk := l.p.link.Load()
 		var probe <-chan time.Time
-		if lk != nil {
+		if lk != nil && lk.outbox != nil && hooks[ev.Hook].kind != lifecycle {
+			room := lk.outbox.room.wait() // before the attempt, so that no change is missed
+			switch l.post(lk, ev) {
+			case posted:
+				return
+			case windowFull:
+				select {
+				case <-room:
+				case <-lk.gone:
+				case <-l.ctx.Done():
+				}
+				continue
+			case linkGone:
+				select {
+				case <-lk.gone:
+				case <-l.ctx.Done():
+				}
+				continue
+			default: // its breaker is open
+				probe = time.After(l.probeAfter())
+			}
+		} else if lk != nil {
 			reason, retry, err := l.p.notify(l.ctx, lk, ev.Hook, ev.Body)
 			switch {
 			case l.ctx.Err() != nil && reason != ReasonNone:
-				return ReasonShutdown, nil
+				l.settle(ev, ReasonShutdown, nil)
+				return
 			case !retry:
-				return reason, err
+				l.settle(ev, reason, err)
+				return
 			case reason == ReasonBreakerOpen:
-				probe = time.After(min(max(l.p.spec.Breaker.Open/10, time.Millisecond), time.Second))
+				probe = time.After(l.probeAfter())
 			default: // the connection is gone, which its host may not have said yet
 				select {
 				case <-lk.gone:
@@ -221,7 +253,12 @@ func (l *lane) deliver(ev *Event) (Reason, error) {
 		case <-l.ctx.Done():
 		}
 	}
-	return ReasonShutdown, nil
+	l.settle(ev, ReasonShutdown, nil)
+}
+
+// probeAfter is the pause before an open breaker is asked again.
+func (l *lane) probeAfter() time.Duration {
+	return min(max(l.p.spec.Breaker.Open/10, time.Millisecond), time.Second)
 }
 
 // drop counts a lost event and says so, at a bounded rate.
@@ -260,5 +297,8 @@ func (l *lane) close(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	l.stop()
+	if lk := l.p.link.Load(); lk != nil && lk.outbox != nil {
+		lk.outbox.close(ReasonShutdown, nil)
+	}
 	<-done
 }

@@ -53,7 +53,8 @@ func expectStats(t testing.TB, p *Provider, sent, delivered int64, dropped map[R
 
 func push(t testing.TB, p *Provider, client string, numbers ...int) {
 	for _, n := range numbers {
-		p.lane.push(t.Context(), event(t, client, n))
+		ev := event(t, client, n)
+		p.lane.push(t.Context(), &ev)
 	}
 }
 

@@ -109,13 +109,19 @@ func (m *Mux) SetReady() { m.readyOnce.Do(func() { close(m.ready) }) }
 // Ready is closed by SetReady.
 func (m *Mux) Ready() <-chan struct{} { return m.ready }
 
-// awaitReady reports whether the providers have settled before ctx ended.
-func (m *Mux) awaitReady(ctx context.Context) bool {
+func (m *Mux) isReady() bool {
 	select {
 	case <-m.ready:
 		return true
 	default:
+		return false
 	}
+}
+
+// awaitReady reports whether the providers have settled in time.
+func (m *Mux) awaitReady(ctx context.Context) bool {
+	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
+	defer cancel()
 	select {
 	case <-m.ready:
 		return true
@@ -136,9 +142,6 @@ func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
 			response = denial(&ev)
 		}
 	}()
-	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
-	defer cancel()
-
 	if ev.malformed {
 		if ok, held := m.malformed.allow(); ok {
 			m.log.Warn("a broker sent a request that is no protobuf message: refused", "hook", ev.Hook.String(), "bytes", len(ev.Body), "more_like_it", held)
@@ -146,7 +149,7 @@ func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
 		return denial(&ev)
 	}
 	// Not ready in time: who is still down follows its failure policy.
-	ready := m.awaitReady(ctx)
+	ready := m.isReady() || m.awaitReady(ctx)
 	t := m.enter()
 	defer t.users.leave()
 	if !ready && len(t.providers) == 0 {
@@ -154,7 +157,7 @@ func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
 	}
 	routes := t.routes[ev.Hook]
 	if !ev.Hook.Valued() {
-		notify(ctx, &ev, routes)
+		m.notify(ctx, &ev, routes)
 		return emptySuccess
 	}
 	return m.decide(ctx, &ev, routes)
@@ -182,24 +185,44 @@ func reserve(left time.Duration) time.Duration {
 
 // notify hands a notification to all who want it. One that may block for a
 // provider does not hold up the others.
-func notify(ctx context.Context, ev *Event, routes []route) {
+func (m *Mux) notify(ctx context.Context, ev *Event, routes []route) {
+	blocking := false
+	for i := range routes {
+		switch r := &routes[i]; {
+		case ev.Hook.HasTopics() && !r.want.matches(ev.topic):
+		case r.p.mayBlock():
+			blocking = true
+		default:
+			r.p.lane.push(ctx, ev)
+		}
+	}
+	if blocking {
+		m.notifyBlocking(ctx, ev, routes)
+	}
+}
+
+func (m *Mux) notifyBlocking(ctx context.Context, ev *Event, routes []route) {
+	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
+	defer cancel()
 	var wg sync.WaitGroup
 	for i := range routes {
 		r := &routes[i]
-		if !r.want.matches(ev.topic) && ev.Hook.HasTopics() {
+		if !r.p.mayBlock() || ev.Hook.HasTopics() && !r.want.matches(ev.topic) {
 			continue
 		}
-		switch {
-		case r.p.spec.Delivery == Sync:
-			wg.Go(func() { r.p.notifySync(ctx, ev) })
-		case r.p.spec.Lane.Overflow == Block:
-			wg.Go(func() { r.p.lane.push(ctx, *ev) })
-		default:
-			r.p.lane.push(ctx, *ev)
-		}
+		wg.Go(func() {
+			if r.p.spec.Delivery == Sync {
+				r.p.notifySync(ctx, ev)
+			} else {
+				r.p.lane.push(ctx, ev)
+			}
+		})
 	}
 	wg.Wait()
 }
+
+// mayBlock says whether a notification can make the broker wait.
+func (p *Provider) mayBlock() bool { return p.spec.Delivery == Sync || p.spec.Lane.Overflow == Block }
 
 // notifySync delivers one notification while the broker waits.
 func (p *Provider) notifySync(ctx context.Context, ev *Event) {

@@ -61,7 +61,8 @@ func TestEventLargerThanTheLaneIsDropped(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newProvider(t, Spec{Lane: LaneSpec{Bytes: 1000, Overflow: mode}}, &fake{})
 			push(t, p, "a", 1)
-			p.lane.push(t.Context(), NewEvent(ClientDisconnected, make([]byte, 1000)))
+			ev := NewEvent(ClientDisconnected, make([]byte, 1000))
+			p.lane.push(t.Context(), &ev)
 			synctest.Wait()
 			expectStats(t, p, 2, 1, map[Reason]int64{ReasonLaneFull: 1})
 		})

@@ -26,6 +26,19 @@ type Conn interface {
 	Notify(ctx context.Context, h Hook, req []byte) error
 }
 
+// Streamer is a Conn that takes notifications without waiting for each to be
+// handled.
+type Streamer interface {
+	Conn
+	// Replies sets who is told that a posted notification was handled, or with
+	// which error it was not; called once, before the first Post.
+	Replies(handled func(id uint64, err error))
+	// Post queues a notification to be sent, in the order of the calls, and never
+	// blocks. The provider handles those of one client one after another. After
+	// ErrNotSent it will not be sent.
+	Post(id uint64, h Hook, client, req []byte, timeout time.Duration) error
+}
+
 // Provider is one answerer of events, as the engine sees it: its guard, its
 // lane, and the connection that its host puts in with Up and takes out with
 // Down.
@@ -53,6 +66,7 @@ type link struct {
 	conn      Conn
 	decisions [NumHooks]*gobreaker.TwoStepCircuitBreaker[struct{}] // nil for what it does not decide
 	notify    *gobreaker.TwoStepCircuitBreaker[struct{}]
+	outbox    *outbox       // nil when conn is no Streamer
 	gone      chan struct{} // closed by Down
 }
 
@@ -93,6 +107,9 @@ func (p *Provider) Up(conn Conn, declared []HookSpec) error {
 		}
 	}
 	l.notify = p.newBreaker("notifications")
+	if s, ok := conn.(Streamer); ok {
+		l.outbox = newOutbox(p.lane, l.notify, s)
+	}
 
 	p.mu.Lock()
 	p.wants, p.known = wants, true
@@ -116,6 +133,9 @@ func (p *Provider) Down() {
 func (p *Provider) setLink(l *link) {
 	if old := p.link.Swap(l); old != nil {
 		close(old.gone)
+		if old.outbox != nil {
+			old.outbox.close(ReasonDown, ErrDown)
+		}
 	}
 }
 
@@ -192,6 +212,7 @@ type Stats struct {
 
 	Decided [NumHooks]atomic.Int64   // answers to valued hooks
 	Missing [numReasons]atomic.Int64 // decisions without an answer, by Reason
+	Late    atomic.Int64             // replies to events that were given up before
 }
 
 // DroppedTotal is the notifications lost for any reason.

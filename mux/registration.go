@@ -68,7 +68,7 @@ func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
 				"provider", p.Name(), "hooks_assumed", len(w))
 		}
 		if p.IsUp() { // else it is told when it starts
-			p.lane.push(ctx, Event{Hook: ProviderLoaded, Body: body, client: []byte(node)})
+			p.lane.push(ctx, &Event{Hook: ProviderLoaded, Body: body, client: []byte(node)})
 		}
 	}
 	return answer
@@ -97,7 +97,7 @@ func (m *Mux) Unload(ctx context.Context, body []byte) {
 	m.log.Info("broker unloaded hookmux", "node", node)
 	for _, p := range m.table.Load().providers {
 		if p.IsUp() {
-			p.lane.push(ctx, Event{Hook: ProviderUnloaded, Body: body, client: []byte(node)})
+			p.lane.push(ctx, &Event{Hook: ProviderUnloaded, Body: body, client: []byte(node)})
 		}
 	}
 }

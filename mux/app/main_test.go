@@ -17,6 +17,7 @@ import (
 	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/host"
 	"github.com/hookmux/hookmux/mux/muxtest"
+	"github.com/hookmux/hookmux/proto/handshake"
 )
 
 func TestMain(m *testing.M) {
@@ -38,6 +39,16 @@ type sidecar struct {
 	dir  string
 	log  *syncBuffer
 	stop func()
+}
+
+// eachProtocol runs a test on both app protocols.
+func eachProtocol(t *testing.T, f func(t *testing.T, protocol int)) {
+	for _, protocol := range []int{handshake.Unary, handshake.Stream} {
+		t.Run(fmt.Sprintf("protocol %d", protocol), func(t *testing.T) {
+			t.Parallel()
+			f(t, protocol)
+		})
+	}
 }
 
 // plugin is a provider that this binary plays; it records what it gets.

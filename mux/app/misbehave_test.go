@@ -15,6 +15,7 @@ import (
 	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/muxtest"
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
+	"github.com/hookmux/hookmux/proto/handshake"
 )
 
 // One provider of four misbehaves. Whatever it does, the others get every
@@ -22,103 +23,110 @@ import (
 // decisions are what its policy says; and no process is left.
 func TestOneProviderMisbehaves(t *testing.T) {
 	t.Parallel()
-	kill := func(sig syscall.Signal) func(*testing.T, *sidecar) {
-		return func(t *testing.T, s *sidecar) {
-			if pid := s.provider(t, "bad").Pid; pid != 0 {
-				_ = syscall.Kill(pid, sig)
+	eachProtocol(t, func(t *testing.T, protocol int) {
+		kill := func(sig syscall.Signal) func(*testing.T, *sidecar) {
+			return func(t *testing.T, s *sidecar) {
+				if pid := s.provider(t, "bad").Pid; pid != 0 {
+					_ = syscall.Kill(pid, sig)
+				}
 			}
 		}
-	}
-	for _, c := range []struct {
-		does    string
-		disturb func(*testing.T, *sidecar) // once per round, during the load
-		rounds  int
-		clients int
-		// denied is what becomes of a login, which the bad one denies by policy;
-		// nil when it depends on the moment.
-		denied *bool
-		logged []string
-	}{
-		{does: muxtest.ExitAtStart, denied: yes, logged: []string{"exited with status 3", "cannot reach the database", "policy=deny"}},
-		{does: muxtest.ExitMidCall, denied: yes, logged: []string{"exited with status 4", "plugin is down"}},
-		{does: muxtest.Panic, denied: yes, logged: []string{"exited with status 2", "panic: handler of client.authenticate"}},
-		{does: muxtest.Garbage, denied: yes, logged: []string{"reason=invalid", "no protobuf message"}},
-		{does: muxtest.Slow, clients: 4, denied: yes, logged: []string{"reason=timeout", "breaker open"}},
-		{does: muxtest.Flood, denied: no, logged: []string{"more bytes)", "prints too much"}},
-		{does: muxtest.Grandchildren, disturb: kill(syscall.SIGKILL), rounds: 3, logged: []string{"was killed by SIGKILL"}},
-		{does: muxtest.Leak, denied: no},
-		{does: "be killed 50 times", disturb: kill(syscall.SIGKILL), rounds: 50, logged: []string{"was killed by SIGKILL"}},
-		{does: "be stopped", disturb: kill(syscall.SIGSTOP), rounds: 1, logged: []string{"it hung", "process group was killed"}},
-		{does: muxtest.Deaf, denied: no, logged: []string{"did not stop, killed"}},
-	} {
-		t.Run(c.does, func(t *testing.T) {
-			t.Parallel()
-			recs := map[string]string{}
-			var cfg config.Config
-			for _, name := range []string{"first", "bad", "third", "fourth"} {
-				recs[name] = record(t, name)
-				b := muxtest.Behaviour{Record: recs[name], Answer: "allow"}
-				if name == "bad" {
-					b.Do, b.Answer = c.does, ""
+		for _, c := range []struct {
+			does    string
+			disturb func(*testing.T, *sidecar) // once per round, during the load
+			rounds  int
+			clients int
+			// denied is what becomes of a login, which the bad one denies by policy;
+			// nil when it depends on the moment.
+			denied *bool
+			logged []string
+		}{
+			{does: muxtest.ExitAtStart, denied: yes, logged: []string{"exited with status 3", "cannot reach the database", "policy=deny"}},
+			{does: muxtest.ExitMidCall, denied: yes, logged: []string{"exited with status 4", "plugin is down"}},
+			{does: muxtest.Panic, denied: yes, logged: []string{"exited with status 2", "panic: handler of client.authenticate"}},
+			{does: muxtest.Garbage, denied: yes, logged: []string{"reason=invalid", "no protobuf message"}},
+			{does: muxtest.Slow, clients: 4, denied: yes, logged: []string{"reason=timeout", "breaker open"}},
+			{does: muxtest.Flood, logged: []string{"more bytes)", "prints too much"}},
+			{does: muxtest.Grandchildren, disturb: kill(syscall.SIGKILL), rounds: 3, logged: []string{"was killed by SIGKILL"}},
+			{does: muxtest.Leak, denied: no},
+			{does: "be killed 50 times", disturb: kill(syscall.SIGKILL), rounds: 50, logged: []string{"was killed by SIGKILL"}},
+			{does: "be stopped", disturb: kill(syscall.SIGSTOP), rounds: 1, logged: []string{"it hung", "process group was killed"}},
+			{does: muxtest.Deaf, denied: no, logged: []string{"did not stop, killed"}},
+		} {
+			t.Run(c.does, func(t *testing.T) {
+				t.Parallel()
+				recs := map[string]string{}
+				var cfg config.Config
+				for _, name := range []string{"first", "bad", "third", "fourth"} {
+					recs[name] = record(t, name)
+					b := muxtest.Behaviour{Protocol: protocol, Record: recs[name], Answer: "allow"}
+					if name == "bad" {
+						b.Do, b.Answer = c.does, ""
+					}
+					p := plugin(t, name, b)
+					if name == "bad" {
+						if c.does == muxtest.Slow {
+							p.Timeout = 300 * time.Millisecond
+						}
+						p.OnFailure[mux.MessagePublish] = mux.Ignore // logins: deny
+					}
+					cfg.Providers = append(cfg.Providers, p)
 				}
-				p := plugin(t, name, b)
-				if name == "bad" {
-					p.Timeout = 300 * time.Millisecond
-					p.OnFailure[mux.MessagePublish] = mux.Ignore // logins: deny
-				}
-				cfg.Providers = append(cfg.Providers, p)
-			}
-			s := start(t, cfg, func(o *app.Options) {
-				if c.does == muxtest.Slow {
-					o.DrainTimeout = time.Millisecond
-				}
-			})
-			broker := muxtest.NewBroker(t, s.Addr(), mux.V3)
+				s := start(t, cfg, func(o *app.Options) {
+					if c.does == muxtest.Slow {
+						o.DrainTimeout = time.Millisecond
+					}
+				})
+				broker := muxtest.NewBroker(t, s.Addr(), mux.V3)
 
-			clients, events := 16, 40
-			if c.clients != 0 {
-				clients, events = c.clients, 10
-			}
-			stop, disturbed := make(chan struct{}), make(chan struct{})
-			go func() {
-				defer close(disturbed)
-				defer close(stop) // also when Eventually gives up
-				for range c.rounds {
-					muxtest.Eventually(t, "the bad one is up", func() bool { return s.provider(t, "bad").Pid != 0 })
-					before := s.provider(t, "bad").Restarts
-					c.disturb(t, s)
-					muxtest.Eventually(t, "it is noticed", func() bool { return s.provider(t, "bad").Restarts > before })
+				clients, events := 16, 40
+				if c.clients != 0 {
+					clients, events = c.clients, 10
 				}
-			}()
-			sent := load(t, broker, clients, events, stop, c.denied)
-			<-disturbed
-			for _, l := range c.logged {
-				if l != "did not stop, killed" {
+				stop, disturbed := make(chan struct{}), make(chan struct{})
+				go func() {
+					defer close(disturbed)
+					defer close(stop) // also when Eventually gives up
+					for range c.rounds {
+						muxtest.Eventually(t, "the bad one is up", func() bool { return s.provider(t, "bad").Pid != 0 })
+						before := s.provider(t, "bad").Restarts
+						c.disturb(t, s)
+						muxtest.Eventually(t, "it is noticed", func() bool { return s.provider(t, "bad").Restarts > before })
+					}
+				}()
+				sent := load(t, broker, clients, events, stop, c.denied)
+				<-disturbed
+				for _, l := range c.logged {
+					if l != "did not stop, killed" {
+						s.until(t, l)
+					}
+				}
+
+				s.stop() // drains the lanes
+				for _, l := range c.logged {
 					s.until(t, l)
 				}
-			}
-
-			s.stop() // drains the lanes
-			for _, l := range c.logged {
-				s.until(t, l)
-			}
-			for name, path := range recs {
-				p := s.provider(t, name)
-				if got := p.Stats.Delivered.Load() + p.Stats.DroppedTotal(); got != p.Stats.Sent.Load() {
-					t.Errorf("%s: delivered %d + dropped %d, but %d were sent", name, p.Stats.Delivered.Load(), p.Stats.DroppedTotal(), p.Stats.Sent.Load())
+				for name, path := range recs {
+					p := s.provider(t, name)
+					if got := p.Stats.Delivered.Load() + p.Stats.DroppedTotal(); got != p.Stats.Sent.Load() {
+						t.Errorf("%s: delivered %d + dropped %d, but %d were sent", name, p.Stats.Delivered.Load(), p.Stats.DroppedTotal(), p.Stats.Sent.Load())
+					}
+					// At most what was under way is lost with a process.
+					if lost := p.Stats.Dropped[mux.ReasonDown].Load(); c.rounds > 1 && lost > int64(underWay[protocol]*c.rounds) {
+						t.Errorf("%s: lost %d events in %d crashes", name, lost, c.rounds)
+					}
+					if _, err := os.Stat(path); err != nil && name == "bad" {
+						continue // it never got so far
+					}
+					checkOrder(t, name, muxtest.ReadRecord(t, path), sent, name != "bad")
 				}
-				// At most what was under way is lost with a process.
-				if lost := p.Stats.Dropped[mux.ReasonDown].Load(); c.rounds > 1 && lost > int64(16*c.rounds) {
-					t.Errorf("%s: lost %d events in %d crashes", name, lost, c.rounds)
-				}
-				if _, err := os.Stat(path); err != nil && name == "bad" {
-					continue // it never got so far
-				}
-				checkOrder(t, name, muxtest.ReadRecord(t, path), sent, name != "bad")
-			}
-		})
-	}
+			})
+		}
+	})
 }
+
+// underWay is how many notifications may be on their way to one plugin.
+var underWay = map[int]int{handshake.Unary: 16, handshake.Stream: 256}
 
 var (
 	vTrue, vFalse = true, false

@@ -15,7 +15,8 @@ import (
 	"github.com/hookmux/hookmux/proto/rawcodec"
 )
 
-// conn speaks the ExHook service, one call an event, to a plugin or a remote.
+// conn speaks the ExHook service, one call an event, to a remote or to a plugin
+// of app protocol 1.
 type conn struct {
 	cc   *grpc.ClientConn
 	api  mux.API
@@ -72,7 +73,7 @@ func (c *conn) invoke(ctx context.Context, h mux.Hook, req []byte) ([]byte, erro
 		c.broken.Store(true)
 		return nil, fmt.Errorf("%w: %s", mux.ErrDown, s.Message())
 	default:
-		return nil, fmt.Errorf("%w: %s: %s", mux.ErrAnswered, s.Code(), s.Message())
+		return nil, fmt.Errorf("%w: %w", mux.ErrAnswered, err)
 	}
 }
 
@@ -84,23 +85,23 @@ func invoke(ctx context.Context, cc *grpc.ClientConn, method string, req []byte)
 }
 
 // load tells the provider that hookmux is here, and learns which hooks it wants.
-func (c *conn) load(ctx context.Context, version string) ([]mux.HookSpec, []string, error) {
-	resp, err := invoke(ctx, c.cc, c.api.FullMethod(mux.ProviderLoaded), mux.OwnLoadRequest(version, time.Now()))
+func load(ctx context.Context, c mux.Conn, version string) (wants []mux.HookSpec, ignored []string, err error) {
+	resp, err := c.Decide(ctx, mux.ProviderLoaded, mux.OwnLoadRequest(version, time.Now()))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("it did not answer OnProviderLoaded: %w", err)
 	}
 	return mux.ParseLoaded(resp)
 }
 
 // unload tells the provider that hookmux will ask nothing more.
-func (c *conn) unload(ctx context.Context, version string) {
-	_, _ = invoke(ctx, c.cc, c.api.FullMethod(mux.ProviderUnloaded), mux.OwnUnloadRequest(version))
+func unload(ctx context.Context, c mux.Conn, version string) {
+	_, _ = c.Decide(ctx, mux.ProviderUnloaded, mux.OwnUnloadRequest(version))
 }
 
 // showBrokers tells the provider of the brokers that loaded hookmux before it
 // was up.
-func (c *conn) showBrokers(ctx context.Context, m *mux.Mux) {
+func showBrokers(ctx context.Context, c mux.Conn, m *mux.Mux) {
 	for _, req := range m.Brokers() {
-		_, _ = invoke(ctx, c.cc, c.api.FullMethod(mux.ProviderLoaded), req)
+		_, _ = c.Decide(ctx, mux.ProviderLoaded, req)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -91,6 +93,13 @@ func (b *budget) spend(n int) {
 func (o *output) line(stream, text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	level, msg, attrs := parseLine(text)
+	if attrs != nil { // for people, who read the last lines in an error
+		text = level.String() + " " + msg
+		for _, a := range attrs {
+			text += " " + a.String()
+		}
+	}
 	if o.last = append(o.last, text); len(o.last) > rememberLines {
 		o.last = o.last[1:]
 	}
@@ -104,8 +113,10 @@ func (o *output) line(stream, text string) {
 		o.suppressed++
 		return
 	}
-	level, msg, attrs := parseLine(text)
-	o.log.LogAttrs(context.Background(), level, msg, append(attrs, slog.String("stream", stream))...)
+	if attrs == nil {
+		attrs = []slog.Attr{slog.String("stream", stream)}
+	}
+	o.log.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
 // quote is the last n lines that the plugin printed, oldest first, set off for
@@ -120,7 +131,8 @@ func (o *output) quote(n int) string {
 }
 
 // parseLine reads a line of structured log, of slog or of hclog, so that a
-// plugin's level and attributes survive; any other line is an info message.
+// plugin's level and attributes survive; any other line is an info message, with
+// nil attributes.
 func parseLine(text string) (slog.Level, string, []slog.Attr) {
 	var fields map[string]any
 	if !strings.HasPrefix(text, "{") || json.Unmarshal([]byte(text), &fields) != nil {
@@ -151,9 +163,9 @@ func parseLine(text string) (slog.Level, string, []slog.Attr) {
 		_ = level.UnmarshalText([]byte(l)) // info when it is no level
 	}
 	take("time", "@timestamp", "timestamp")
-	var attrs []slog.Attr
-	for k, v := range fields {
-		attrs = append(attrs, slog.Any(k, v))
+	attrs := []slog.Attr{}
+	for _, k := range slices.Sorted(maps.Keys(fields)) {
+		attrs = append(attrs, slog.Any(k, fields[k]))
 	}
 	return level, msg, attrs
 }

@@ -49,12 +49,13 @@ type child struct {
 	proc   *process
 	client *plugin.Client
 	cc     *grpc.ClientConn
-	conn   *conn
+	conn   mux.Conn
+	broken <-chan struct{} // closed when conn is of no use any more; nil if only the exit tells
 	log    *slog.Logger
 }
 
 // startChild starts a process and shakes hands. On an error nothing of it is left.
-func startChild(ctx context.Context, name string, spec PluginSpec, id, tmp string, log *slog.Logger) (*child, error) {
+func startChild(ctx context.Context, p *mux.Provider, spec PluginSpec, id, tmp string, log *slog.Logger) (*child, error) {
 	out := &output{log: log}
 	proc := newProcess(spec.Command, spec.Dir, id, out)
 	var socketDir string
@@ -65,7 +66,8 @@ func startChild(ctx context.Context, name string, spec PluginSpec, id, tmp strin
 			MagicCookieValue: handshake.CookieValue,
 		},
 		VersionedPlugins: map[int]plugin.PluginSet{
-			handshake.Unary: {handshake.PluginName: grpcPlugin{}},
+			handshake.Unary:  {handshake.PluginName: grpcPlugin{}},
+			handshake.Stream: {handshake.PluginName: grpcPlugin{}},
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(), // we log ourselves
@@ -76,7 +78,7 @@ func startChild(ctx context.Context, name string, spec PluginSpec, id, tmp strin
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: tmp},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
 			socketDir = dir
-			proc.cmd.Env = environment(name, spec, id, cmd.Env)
+			proc.cmd.Env = environment(p.Name(), spec, id, cmd.Env)
 			return proc, nil
 		},
 	})
@@ -94,6 +96,16 @@ func startChild(ctx context.Context, name string, spec PluginSpec, id, tmp strin
 			return err
 		}
 		c.cc = raw.(*grpc.ClientConn)
+		if client.NegotiatedVersion() != handshake.Stream {
+			c.conn = &conn{cc: c.cc, api: mux.V3, gone: proc.exited}
+			return nil
+		}
+		// For the life of the process, which ends the streams.
+		streams, err := openStreams(context.Background(), c.cc, &p.Stats().Late)
+		if err != nil {
+			return err
+		}
+		c.conn, c.broken = streams, streams.broken
 		return nil
 	}, func() { _ = proc.Kill(ctx) })
 	if err != nil {
@@ -103,7 +115,6 @@ func startChild(ctx context.Context, name string, spec PluginSpec, id, tmp strin
 		_ = os.RemoveAll(socketDir) // go-plugin forgets it when the command cannot be run
 		return nil, err
 	}
-	c.conn = &conn{cc: c.cc, api: mux.V3, gone: proc.exited}
 	return c, nil
 }
 
@@ -180,7 +191,7 @@ func (c *child) healthy(ctx context.Context, limit time.Duration) error {
 // SIGTERM, SIGKILL to its process group, each with step of time.
 func (c *child) stop(version string, step time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), step)
-	c.conn.unload(ctx, version)
+	unload(ctx, c.conn, version)
 	cancel()
 
 	ctx, cancel = context.WithTimeout(context.Background(), step)

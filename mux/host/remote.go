@@ -165,13 +165,13 @@ func (h *Remote) once(ctx context.Context) error {
 	h.log.Info("remote is up", "api", c.api.Service(), "hooks", describe(wants))
 
 	sctx, cancel := context.WithTimeout(ctx, DefaultStartTimeout)
-	c.showBrokers(sctx, h.opts.Mux)
+	showBrokers(sctx, c, h.opts.Mux)
 	cancel()
 	h.cc.WaitForStateChange(ctx, connectivity.Ready)
 	if ctx.Err() != nil {
 		uctx, cancel := context.WithTimeout(context.Background(), h.opts.StopStep)
 		defer cancel()
-		c.unload(uctx, h.opts.Version)
+		unload(uctx, c, h.opts.Version)
 		return ctx.Err()
 	}
 	return errors.New("the connection was lost")
@@ -206,14 +206,10 @@ func (h *Remote) load(ctx context.Context, c *conn) ([]mux.HookSpec, []string, e
 	ctx, cancel := context.WithTimeout(ctx, DefaultStartTimeout)
 	defer cancel()
 	for _, c.api = range []mux.API{mux.V3, mux.V2, mux.V1} {
-		wants, ignored, err := c.load(ctx, h.opts.Version)
-		if status.Code(err) == codes.Unimplemented {
-			continue
+		wants, ignored, err := load(ctx, c, h.opts.Version)
+		if status.Code(err) != codes.Unimplemented {
+			return wants, ignored, err
 		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("it did not answer OnProviderLoaded: %w", err)
-		}
-		return wants, ignored, nil
 	}
 	return nil, nil, errors.New("it serves no emqx.exhook HookProvider, neither v3 nor v2 nor v1")
 }

@@ -195,7 +195,7 @@ func jitter(d time.Duration) time.Duration {
 // once runs the plugin from start to end, and says why it ended.
 func (h *Plugin) once(ctx context.Context, run int) error {
 	id := fmt.Sprintf("%s/%s/%d", h.opts.Reaper.instance, h.provider.Name(), run)
-	c, err := startChild(ctx, h.provider.Name(), h.spec, id, h.opts.TempDir, h.log)
+	c, err := startChild(ctx, h.provider, h.spec, id, h.opts.TempDir, h.log)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
@@ -221,13 +221,13 @@ func (h *Plugin) once(ctx context.Context, run int) error {
 func (h *Plugin) load(ctx context.Context, c *child) error {
 	lctx, cancel := context.WithTimeout(ctx, h.spec.StartTimeout)
 	defer cancel()
-	wants, ignored, err := c.conn.load(lctx, h.opts.Version)
+	wants, ignored, err := load(lctx, c.conn, h.opts.Version)
 	if err != nil {
 		select {
 		case <-c.proc.exited:
 			return h.ended(c)
 		default:
-			return fmt.Errorf("it did not answer OnProviderLoaded: %w", err)
+			return err
 		}
 	}
 	if len(ignored) > 0 {
@@ -236,8 +236,8 @@ func (h *Plugin) load(ctx context.Context, c *child) error {
 	if err := h.provider.Up(c.conn, wants); err != nil {
 		return err
 	}
-	h.log.Info("plugin is up", "pid", c.proc.pid(), "hooks", describe(wants))
-	c.conn.showBrokers(lctx, h.opts.Mux)
+	h.log.Info("plugin is up", "pid", c.proc.pid(), "protocol", c.client.NegotiatedVersion(), "hooks", describe(wants))
+	showBrokers(lctx, c.conn, h.opts.Mux)
 	return nil
 }
 
@@ -261,6 +261,8 @@ func (h *Plugin) watch(ctx context.Context, c *child) error {
 			return nil
 		case <-c.proc.exited:
 			return h.ended(c)
+		case <-c.broken:
+			return h.brokenBy(c)
 		case <-tick.C:
 		}
 		err := c.healthy(ctx, h.opts.HealthTimeout)
@@ -277,6 +279,15 @@ func (h *Plugin) watch(ctx context.Context, c *child) error {
 			return fmt.Errorf("it hung: %d health checks in a row failed (%w), so its process group was killed", misses, err)
 		}
 	}
+}
+
+// brokenBy says why a plugin whose streams have ended is done for. Mostly that
+// is because its process has, which takes a moment to be known.
+func (h *Plugin) brokenBy(c *child) error {
+	if c.exitsWithin(h.opts.HealthTimeout) {
+		return h.ended(c)
+	}
+	return fmt.Errorf("it cannot be talked to any more, so its process group was killed: %w", c.conn.(*streamConn).brokeBy)
 }
 
 func (h *Plugin) ended(c *child) error {

@@ -38,6 +38,8 @@ type Behaviour struct {
 	Answer string `json:"answer,omitempty"`
 	// Record is a file that gets a line for each call.
 	Record string `json:"record,omitempty"`
+	// Protocol is the app protocol that it speaks; 0 is 1.
+	Protocol int `json:"protocol,omitempty"`
 	// Mark is found in the environment of all processes of one test.
 	Mark string `json:"mark,omitempty"`
 }
@@ -89,7 +91,7 @@ func MaybePlugin() {
 }
 
 func (b Behaviour) serve() {
-	version := handshake.Unary
+	version := max(b.Protocol, handshake.Unary)
 	switch b.Do {
 	case ExitAtStart:
 		fmt.Fprintln(os.Stderr, "cannot reach the database at db.example:5432")
@@ -107,7 +109,7 @@ func (b Behaviour) serve() {
 	case Deaf:
 		ignoreTerm()
 	}
-	p := &player{b: b}
+	p := &player{b: b, protocol: version}
 	if b.Record != "" {
 		f, err := os.OpenFile(b.Record, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -156,10 +158,11 @@ func flood() {
 // player is the service of a Behaviour, on encoded messages.
 type player struct {
 	plugin.NetRPCUnsupportedPlugin
-	b      Behaviour
-	mu     sync.Mutex
-	record *os.File
-	leaked []chan []byte
+	b        Behaviour
+	protocol int
+	mu       sync.Mutex
+	record   *os.File
+	leaked   []chan []byte
 }
 
 func (p *player) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
@@ -167,6 +170,10 @@ func (p *player) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientCon
 }
 
 func (p *player) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	if p.protocol == handshake.Stream {
+		p.serveStreams(s)
+		return nil
+	}
 	d := &grpc.ServiceDesc{ServiceName: mux.V3.Service(), HandlerType: (*any)(nil)}
 	for h := mux.Hook(0); int(h) < mux.NumHooks; h++ {
 		d.Methods = append(d.Methods, grpc.MethodDesc{

@@ -1,0 +1,248 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/proto/batch"
+	pluginv1 "github.com/hookmux/hookmux/proto/hookmux/plugin/v1"
+	"github.com/hookmux/hookmux/proto/rawcodec"
+)
+
+// streamConn speaks app protocol 2 to a plugin: decisions on one stream,
+// notifications on another.
+type streamConn struct {
+	decisions     *stream
+	notifications *stream
+
+	mu   sync.Mutex
+	open map[uint64]chan reply // decisions that await their reply
+	dead bool
+	next atomic.Uint64
+	late *atomic.Int64 // counts replies nobody waits for any more
+
+	handled func(id uint64, err error)
+
+	// broken is closed when a stream has ended, which is when the plugin is of
+	// no use any more, even if its process lives on.
+	broken  chan struct{}
+	brokeBy error // why; set before broken is closed
+	once    sync.Once
+}
+
+type reply struct {
+	answer []byte
+	err    error
+}
+
+// openStreams opens both streams. They end with ctx.
+func openStreams(ctx context.Context, cc *grpc.ClientConn, late *atomic.Int64) (*streamConn, error) {
+	c := &streamConn{open: make(map[uint64]chan reply), late: late, broken: make(chan struct{})}
+	var err error
+	if c.decisions, err = openStream(ctx, cc, pluginv1.Plugin_Decide_FullMethodName); err != nil {
+		return nil, fmt.Errorf("open the stream for decisions: %w", err)
+	}
+	if c.notifications, err = openStream(ctx, cc, pluginv1.Plugin_Notify_FullMethodName); err != nil {
+		return nil, fmt.Errorf("open the stream for notifications: %w", err)
+	}
+	for s, take := range map[*stream]func(*batch.Reply){c.decisions: c.decided, c.notifications: c.notified} {
+		go func() { c.fail(s.write()) }()
+		go func() { c.fail(s.read(take)) }()
+	}
+	return c, nil
+}
+
+// Decide implements mux.Conn.
+func (c *streamConn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e := batch.Event{ID: c.next.Add(1), Hook: wireHook(h), Request: req}
+	if d, ok := ctx.Deadline(); ok {
+		e.TimeoutUs = micros(time.Until(d))
+	}
+	got := make(chan reply, 1)
+	c.mu.Lock()
+	if c.dead {
+		c.mu.Unlock()
+		return nil, mux.ErrNotSent
+	}
+	c.open[e.ID] = got
+	c.mu.Unlock()
+	c.decisions.event(&e)
+	select {
+	case r := <-got:
+		return r.answer, r.err
+	case <-ctx.Done():
+		c.take(e.ID)
+		c.decisions.cancel(e.ID)
+		return nil, ctx.Err()
+	}
+}
+
+// Notify implements mux.Conn. It goes with the decisions, since somebody waits.
+func (c *streamConn) Notify(ctx context.Context, h mux.Hook, req []byte) error {
+	_, err := c.Decide(ctx, h, req)
+	return err
+}
+
+// Replies implements mux.Streamer.
+func (c *streamConn) Replies(handled func(id uint64, err error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handled = handled
+}
+
+// Post implements mux.Streamer.
+func (c *streamConn) Post(id uint64, h mux.Hook, client, req []byte, timeout time.Duration) error {
+	if !c.notifications.event(&batch.Event{ID: id, Hook: wireHook(h), TimeoutUs: micros(timeout), Key: client, Request: req}) {
+		return mux.ErrNotSent
+	}
+	return nil
+}
+
+// take removes a decision that awaits its reply.
+func (c *streamConn) take(id uint64) (chan reply, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	got, ok := c.open[id]
+	delete(c.open, id)
+	return got, ok
+}
+
+func (c *streamConn) decided(r *batch.Reply) {
+	got, ok := c.take(r.ID)
+	if !ok {
+		c.late.Add(1)
+		return
+	}
+	got <- reply{r.Answer, replyError(r)}
+}
+
+func (c *streamConn) notified(r *batch.Reply) {
+	c.mu.Lock()
+	handled := c.handled
+	c.mu.Unlock()
+	if handled != nil {
+		handled(r.ID, replyError(r))
+	}
+}
+
+func replyError(r *batch.Reply) error {
+	if r.Error == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", mux.ErrAnswered, r.Error)
+}
+
+// fail resolves every open decision at once, and has the host know.
+func (c *streamConn) fail(err error) {
+	c.once.Do(func() {
+		c.decisions.close()
+		c.notifications.close()
+		c.mu.Lock()
+		open := c.open
+		c.open, c.dead = nil, true
+		c.mu.Unlock()
+		for _, got := range open {
+			got <- reply{err: fmt.Errorf("%w: %w", mux.ErrDown, err)}
+		}
+		c.brokeBy = err
+		close(c.broken)
+	})
+}
+
+// stream is one stream of batches. What is written while a batch is being sent
+// makes the next one.
+type stream struct {
+	cs   grpc.ClientStream
+	wake chan struct{} // buffered: there is something to send
+
+	mu     sync.Mutex
+	batch  []byte // what is to be sent next
+	closed bool
+}
+
+func openStream(ctx context.Context, cc *grpc.ClientConn, method string) (*stream, error) {
+	desc := grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
+	cs, err := cc.NewStream(ctx, &desc, method, rawCall)
+	if err != nil {
+		return nil, err
+	}
+	return &stream{cs: cs, wake: make(chan struct{}, 1)}, nil
+}
+
+// event queues an event; false: the stream has ended.
+func (s *stream) event(e *batch.Event) bool {
+	return s.append(func(b []byte) []byte { return batch.AppendEvent(b, e) })
+}
+
+// cancel tells the plugin that nobody waits for an event any more.
+func (s *stream) cancel(id uint64) {
+	s.append(func(b []byte) []byte { return batch.AppendCanceled(b, id) })
+}
+
+func (s *stream) append(to func([]byte) []byte) bool {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return false
+	}
+	first := len(s.batch) == 0
+	s.batch = to(s.batch)
+	if first {
+		s.wake <- struct{}{} // has room: write empties it before it takes a batch
+	}
+	s.mu.Unlock()
+	return true
+}
+
+func (s *stream) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		close(s.wake)
+	}
+}
+
+var errStreamEnded = errors.New("the plugin ended its stream")
+
+// write sends batches until the stream ends, and says why it did.
+func (s *stream) write() error {
+	for range s.wake {
+		s.mu.Lock()
+		b := s.batch
+		s.batch = nil
+		s.mu.Unlock()
+		if err := s.cs.SendMsg(rawcodec.Message(b)); err != nil {
+			return errStreamEnded // read knows why
+		}
+	}
+	return errStreamEnded
+}
+
+// read takes replies until the stream ends, and says why it did.
+func (s *stream) read(take func(*batch.Reply)) error {
+	for {
+		var b rawcodec.Message
+		if err := s.cs.RecvMsg(&b); err != nil {
+			return fmt.Errorf("%w: %w", errStreamEnded, err)
+		}
+		if err := batch.ReadReplies(b, take); err != nil {
+			return fmt.Errorf("the plugin sent a %w", err)
+		}
+	}
+}
+
+// wireHook is the hook's number in hookmux.plugin.v1.
+func wireHook(h mux.Hook) uint64 { return uint64(h) + 1 }
+
+func micros(d time.Duration) uint64 { return uint64(max(d/time.Microsecond, 1)) }

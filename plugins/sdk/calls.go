@@ -16,21 +16,26 @@ type calls struct {
 }
 
 // enter begins a call; false means that the plugin is stopping.
-func (c *calls) enter() bool {
+func (c *calls) enter() bool { return c.enterN(1) }
+
+// enterN begins n calls, or none.
+func (c *calls) enterN(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return false
 	}
-	c.n++
+	c.n += n
 	return true
 }
 
-func (c *calls) leave() {
+func (c *calls) leave() { c.leaveN(1) }
+
+func (c *calls) leaveN(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n--
-	if c.closed && c.n == 0 {
+	c.n -= n
+	if n > 0 && c.closed && c.n == 0 {
 		close(c.idle)
 	}
 }

@@ -68,17 +68,20 @@ func invoke[Req, Res any](ctx context.Context, h *handler, method string, r Req,
 		return res, status.Error(codes.Unavailable, "the plugin is stopping")
 	}
 	defer h.calls.leave()
-	defer func() {
-		if v := recover(); v != nil {
-			slog.Error("panic in the plugin", "method", method, "panic", short(fmt.Sprint(v)), "stack", stack())
-			err = status.Errorf(codes.Internal, "%s panicked: %s", method, short(fmt.Sprint(v)))
-		}
-	}()
+	defer recovered(method, &err)
 	res, err = run(ctx, r)
 	if err != nil {
 		return res, toStatus(err)
 	}
 	return res, nil
+}
+
+// recovered is deferred around a method of the plugin.
+func recovered(method string, err *error) {
+	if v := recover(); v != nil {
+		slog.Error("panic in the plugin", "method", method, "panic", short(fmt.Sprint(v)), "stack", stack())
+		*err = status.Errorf(codes.Internal, "%s panicked: %s", method, short(fmt.Sprint(v)))
+	}
 }
 
 // notify runs a method that has nothing to say but an error.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"github.com/hookmux/hookmux/proto/handshake"
+	"github.com/hookmux/hookmux/proto/rawcodec"
 )
 
 // parent is who started us, noted as early as the program runs: after the
@@ -35,7 +37,9 @@ func serveHosted(ctx context.Context, told context.CancelFunc, h *handler) error
 	if errStdout != nil {
 		return fmt.Errorf("setting stdout aside for the handshake: %w", errStdout)
 	}
-	s := hosted{h: h, ctx: ctx, told: told}
+	ended, end := context.WithCancel(context.Background())
+	defer end()
+	s := hosted{h: h, ctx: ctx, told: told, ended: ended, end: end}
 	done := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() { s.watch(done) })
@@ -46,7 +50,7 @@ func serveHosted(ctx context.Context, told context.CancelFunc, h *handler) error
 			MagicCookieKey:   handshake.CookieKey,
 			MagicCookieValue: handshake.CookieValue,
 		},
-		VersionedPlugins: protocols(h),
+		VersionedPlugins: s.protocols(),
 		GRPCServer:       s.newServer,
 		// The host's log is ours, so only what would otherwise be lost: why
 		// the socket could not be opened.
@@ -63,9 +67,10 @@ func serveHosted(ctx context.Context, told context.CancelFunc, h *handler) error
 
 // protocols are the app protocol versions we speak; go-plugin picks the
 // highest that the host knows too.
-func protocols(h *handler) map[int]plugin.PluginSet {
+func (s *hosted) protocols() map[int]plugin.PluginSet {
 	return map[int]plugin.PluginSet{
-		handshake.Unary: {handshake.PluginName: unary{handler: h}},
+		handshake.Unary:  {handshake.PluginName: unary{handler: s.h}},
+		handshake.Stream: {handshake.PluginName: &streams{calls: &s.h.calls, methods: newMethodTable(s.h), ended: s.ended}},
 	}
 }
 
@@ -92,6 +97,8 @@ type hosted struct {
 	h        *handler
 	ctx      context.Context //nolint:containedctx // ends when the plugin is told to stop
 	told     context.CancelFunc
+	ended    context.Context //nolint:containedctx // ends when what was under way is answered, or out of time
+	end      context.CancelFunc
 	server   atomic.Pointer[grpc.Server]
 	answered answered
 	stopping atomic.Bool
@@ -101,6 +108,7 @@ type hosted struct {
 // newServer is called once by go-plugin, which adds its own services.
 func (s *hosted) newServer(opts []grpc.ServerOption) *grpc.Server {
 	opts = append(opts, serverOptions()...)
+	opts = append(opts, grpc.ForceServerCodecV2(rawcodec.New()))
 	opts = append(opts, grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream), grpc.StatsHandler(&s.answered))
 	server := grpc.NewServer(opts...)
 	s.server.Store(server)
@@ -130,8 +138,11 @@ func (s *hosted) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 
 // stream ends go-plugin's own streams when the plugin stops; they would
 // otherwise last as long as the connection.
-func (s *hosted) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+func (s *hosted) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	s.restore.Do(restoreStdio)
+	if strings.HasPrefix(info.FullMethod, "/hookmux.plugin.") {
+		return next(srv, stream) // ours end when all is answered
+	}
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
@@ -168,6 +179,7 @@ func (s *hosted) prepareStop() {
 	defer cancel()
 	s.h.calls.drain(ctx)
 	s.answered.calls.drain(ctx)
+	s.end()
 }
 
 // watch stops the server when the plugin is told to stop (ctx) and when the

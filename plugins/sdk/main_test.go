@@ -94,10 +94,11 @@ func (o *output) line(t *testing.T, text string) string {
 type host struct {
 	*plugin.Client
 
-	cmd    *exec.Cmd
-	stderr *output
-	conn   *grpc.ClientConn
-	calls  exhookv3.HookProviderClient
+	cmd     *exec.Cmd
+	stderr  *output
+	conn    grpc.ClientConnInterface
+	calls   exhookv3.HookProviderClient
+	streams *streamsClient // on app protocol 2; conn then calls over them
 }
 
 // clientSide is the host's half of go-plugin's interface.
@@ -110,16 +111,20 @@ func (clientSide) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc
 }
 
 // launch prepares a host without starting the plugin.
-func launch(role string, env ...string) (*plugin.Client, *exec.Cmd, *output) {
+// It speaks the app protocol and those below.
+func launch(protocol int, role string, env ...string) (*plugin.Client, *exec.Cmd, *output) {
 	cmd, stderr := program(role, env...), newOutput()
+	versions := map[int]plugin.PluginSet{
+		99: {handshake.PluginName: clientSide{}}, // a version from the future
+	}
+	for v := handshake.Unary; v <= protocol; v++ {
+		versions[v] = plugin.PluginSet{handshake.PluginName: clientSide{}}
+	}
 	return plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
 			MagicCookieKey: handshake.CookieKey, MagicCookieValue: handshake.CookieValue,
 		},
-		VersionedPlugins: map[int]plugin.PluginSet{
-			handshake.Unary: {handshake.PluginName: clientSide{}},
-			99:              {handshake.PluginName: clientSide{}}, // a version from the future
-		},
+		VersionedPlugins: versions,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Cmd:              cmd,
 		SkipHostEnv:      true,
@@ -131,23 +136,40 @@ func launch(role string, env ...string) (*plugin.Client, *exec.Cmd, *output) {
 }
 
 // startHost starts a plugin as hookmux does, over go-plugin with mTLS.
-func startHost(t *testing.T, role string, env ...string) *host {
+func startHost(t *testing.T, version int, role string, env ...string) *host {
 	t.Helper()
-	client, cmd, stderr := launch(role, env...)
+	client, cmd, stderr := launch(version, role, env...)
 	t.Cleanup(client.Kill)
 	protocol, err := client.Client()
 	if err != nil {
 		t.Fatalf("start: %v\nstderr:\n%s", err, stderr)
 	}
-	if v := client.NegotiatedVersion(); v != handshake.Unary {
-		t.Fatalf("app protocol %d, want %d", v, handshake.Unary)
+	if v := client.NegotiatedVersion(); v != version {
+		t.Fatalf("app protocol %d, want %d", v, version)
 	}
 	raw, err := protocol.Dispense(handshake.PluginName)
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn := raw.(*grpc.ClientConn)
-	return &host{client, cmd, stderr, conn, exhookv3.NewHookProviderClient(conn)}
+	h := &host{Client: client, cmd: cmd, stderr: stderr, conn: conn}
+	if version == handshake.Stream {
+		h.streams = openStreams(t, conn)
+		h.conn = h.streams
+	}
+	h.calls = exhookv3.NewHookProviderClient(h.conn)
+	return h
+}
+
+// onBoth runs a test on both app protocols.
+func onBoth(t *testing.T, test func(t *testing.T, protocol int)) {
+	t.Parallel()
+	for name, protocol := range map[string]int{"unary": handshake.Unary, "stream": handshake.Stream} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, protocol)
+		})
+	}
 }
 
 // end stops the plugin and checks that it went by itself, with status 0; under

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hookmux/hookmux/plugins/sdk"
+	"github.com/hookmux/hookmux/proto/handshake"
 )
 
 // roles are the programs the test binary can be.
@@ -140,7 +141,7 @@ func (*stopHangs) Stop(context.Context) error { select {} }
 // The plugin holds the write end of the pipe in descriptor 3 open: its reader
 // sees the plugin's end.
 func parentMain() {
-	client, cmd, _ := launch("all-round")
+	client, cmd, _ := launch(handshake.Stream, "all-round")
 	pipe := os.NewFile(3, "pipe")
 	cmd.ExtraFiles = []*os.File{pipe}
 	if _, err := client.Start(); err != nil {

@@ -1,0 +1,126 @@
+package sdk
+
+import (
+	"hash/maphash"
+	"sync"
+)
+
+// notifyWorkers is how many notifications are handled beside each other.
+const notifyWorkers = 16
+
+// notifications handles the events of the stream Notify: those with the same
+// key by the same worker, one after another.
+type notifications struct {
+	stream  *stream
+	seed    maphash.Seed
+	next    uint64 // the shard for an event without a key
+	shards  [notifyWorkers]shard
+	touched uint32 // shards to be woken after this batch
+}
+
+// shard is a worker and its queue.
+type shard struct {
+	mu      sync.Mutex
+	started bool
+	closed  bool
+	queue   []*event
+	run     []*event      // those the worker has taken, also when they are done
+	wake    chan struct{} // capacity 1
+}
+
+func newNotifications(s *stream) handling {
+	n := &notifications{stream: s, seed: maphash.MakeSeed()}
+	for i := range n.shards {
+		n.shards[i].wake = make(chan struct{}, 1)
+	}
+	return n
+}
+
+func (n *notifications) handle(e *event, key []byte) {
+	i := n.next % notifyWorkers
+	if len(key) > 0 {
+		i = maphash.Bytes(n.seed, key) % notifyWorkers
+	} else {
+		n.next++
+	}
+	s := &n.shards[i]
+	s.mu.Lock()
+	s.queue = append(s.queue, e)
+	s.mu.Unlock()
+	n.touched |= 1 << i
+}
+
+func (n *notifications) handled() {
+	for i := range n.shards {
+		if n.touched&(1<<i) == 0 {
+			continue
+		}
+		s := &n.shards[i]
+		if !s.started {
+			s.started = true
+			go n.work(s)
+		}
+		select {
+		case s.wake <- struct{}{}:
+		default: // it has yet to wake up
+		}
+	}
+	n.touched = 0
+}
+
+func (n *notifications) work(s *shard) {
+	var run []*event
+	for {
+		s.mu.Lock()
+		clear(run)
+		run, s.queue = s.queue, run[:0]
+		s.run = run
+		closed := s.closed
+		s.mu.Unlock()
+		if len(run) == 0 {
+			if closed {
+				return
+			}
+			<-s.wake
+			continue
+		}
+		for _, e := range run {
+			var answer []byte
+			var err error
+			if n.stream.ctx.Err() == nil {
+				answer, err = e.method(e, e.request, nil)
+			}
+			e.end()
+			n.stream.replies.add(e, answer, err)
+		}
+	}
+}
+
+// cancel looks through everything that is queued: it is rare.
+func (n *notifications) cancel(id uint64) {
+	for i := range n.shards {
+		s := &n.shards[i]
+		s.mu.Lock()
+		for _, events := range [][]*event{s.run, s.queue} {
+			for _, e := range events {
+				if e.id == id {
+					e.end()
+				}
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (n *notifications) close() {
+	for i := range n.shards {
+		s := &n.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -11,10 +11,10 @@ HAVE_CC := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)
 RACE    ?= $(if $(HAVE_CC),-race)
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench lint generate check-generated clean
+.PHONY: help build demo test bench bench-e2e lint generate check-generated clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build hookmux and the example plugins into ./bin
 	@mkdir -p $(BIN)
@@ -30,6 +30,9 @@ test: ## Run every test
 
 bench: ## Package benchmarks, in benchstat's format
 	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...
+
+bench-e2e: build ## Measure with real processes what hookmux costs (ARGS="--only sync1_cpu"; hookmux bench --help)
+	$(BIN)/hookmux bench $(ARGS)
 
 lint: ## Lint Go and proto
 	$(TOOL) golangci-lint run ./...

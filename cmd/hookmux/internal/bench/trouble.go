@@ -1,0 +1,183 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/hookmux/hookmux/proto/handshake"
+)
+
+// The modes in which a plugin makes trouble. They run at a third of the load
+// that hookmux could bear, the same on both sides: at the full load what a
+// caller waits is how many others wait, and says nothing about the plugin.
+const partOfFull = 1.0 / 3
+
+// troubled is which of the four plugins makes trouble.
+const troubled = 3
+
+// fullRate is how many events per second s bears, found once for each name.
+func (l *lab) fullRate(ctx context.Context, name string, s *system, ld load) (float64, error) {
+	if r := l.rates[name]; r > 0 {
+		return r, nil
+	}
+	ld.duration, ld.rate = warmUp, 0
+	out, err := ld.run(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	if l.rates == nil {
+		l.rates = make(map[string]float64)
+	}
+	l.rates[name] = out.perSecond()
+	return out.perSecond(), nil
+}
+
+// slow has one plugin sleep in each event. Of the user's plugins it is a
+// built-in one beside them, since they cannot be told to.
+func slow(nap time.Duration) func(context.Context, *lab, time.Duration) (sample, error) {
+	return func(ctx context.Context, l *lab, d time.Duration) (sample, error) {
+		s, err := l.withSlow(ctx)
+		if err != nil {
+			return sample{}, err
+		}
+		ld := l.load()
+		ld.kind = notifications
+		full, err := l.fullRate(ctx, "notifications", s, ld)
+		if err != nil {
+			return sample{}, err
+		}
+		ld.duration, ld.rate = d, full*partOfFull
+		ld.lenient = nap > 0 // the slow one's lane may overflow
+		ld.strict = len(s.plugins) - 1
+		sleeper := s.plugins[len(s.plugins)-1]
+		before := sleeper.notified.Load()
+		sleeper.nap.Store(int64(nap))
+		out, err := ld.run(ctx, s)
+		sleeper.nap.Store(0)
+		if err != nil {
+			return out, err
+		}
+		return out, catchUp(ctx, s, sleeper, before+int64(out.Events))
+	}
+}
+
+// withSlow is hookmux with four plugins, the last of which can be slow.
+func (l *lab) withSlow(ctx context.Context) (*system, error) {
+	if len(l.opts.Plugin) == 0 {
+		return l.mux(ctx, 4)
+	}
+	const slot = -4 // beside those by number of plugins
+	if s := l.muxes[slot]; s != nil {
+		return s, nil
+	}
+	var slow system
+	s, err := l.hookmux(ctx, 4, func(i int, p *providerConfig) {
+		if i == troubled {
+			l.builtIn(&slow, p)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.plugins = slow.plugins
+	l.muxes[slot] = s
+	return s, nil
+}
+
+// catchUp waits until the slow plugin has handled what waited for it: all,
+// unless its lane was full and hookmux said so.
+func catchUp(ctx context.Context, s *system, slow *counters, want int64) error {
+	last, since := slow.notified.Load(), time.Now()
+	for last < want {
+		if !sleep(ctx, time.Millisecond) {
+			return ctx.Err()
+		}
+		if now := slow.notified.Load(); now != last {
+			last, since = now, time.Now()
+		}
+		stuck := time.Since(since)
+		if stuck > time.Second && s.roots[0].log.laneFull() {
+			return nil
+		}
+		if stuck > callTimeout {
+			return fmt.Errorf("%d events were lost on the way to the slow plugin", want-last)
+		}
+	}
+	return nil
+}
+
+const (
+	// crashSlice is how long a slice with a kill takes at least, and killAfter
+	// when the kill comes.
+	crashSlice = time.Second
+	killAfter  = 200 * time.Millisecond
+)
+
+// crash kills one of four plugins once in every slice. Each pair has a hookmux
+// of its own, since a plugin that crashes again and again is restarted later
+// each time.
+func crash(kill bool) func(context.Context, *lab, time.Duration) (sample, error) {
+	return func(ctx context.Context, l *lab, d time.Duration) (sample, error) {
+		ld := l.load()
+		ld.kind = decisions
+		s, err := l.forRound(ctx, kill, ld)
+		if err != nil {
+			return sample{}, err
+		}
+		full, err := l.fullRate(ctx, "decisions", s, ld)
+		if err != nil {
+			return sample{}, err
+		}
+		ld.duration, ld.rate = max(d, crashSlice), full*partOfFull
+		if !kill {
+			return ld.run(ctx, s)
+		}
+		ld.lenient, ld.strict = true, troubled
+		killed := make(chan error, 1)
+		go func() { killed <- killPlugin(ctx, s.roots[0].pid(), fmt.Sprintf("p%d", troubled)) }()
+		out, err := ld.run(ctx, s)
+		return out, errors.Join(err, <-killed)
+	}
+}
+
+// forRound is a hookmux with four plugins that is stopped after the round.
+func (l *lab) forRound(ctx context.Context, kill bool, ld load) (*system, error) {
+	if s := l.round4[kill]; s != nil {
+		return s, nil
+	}
+	s, err := l.hookmux(ctx, 4, func(_ int, p *providerConfig) { p.OnFailure = "ignore" })
+	if err != nil {
+		return nil, err
+	}
+	if l.round4 == nil {
+		l.round4 = make(map[bool]*system)
+	}
+	l.round4[kill] = s
+	ld.duration = warmUp
+	_, err = ld.run(ctx, s)
+	return s, err
+}
+
+// endRound stops what forRound has started.
+func (l *lab) endRound() {
+	for _, s := range l.round4 {
+		s.stop()
+	}
+	clear(l.round4)
+}
+
+// killPlugin kills a plugin of hookmux in a moment.
+func killPlugin(ctx context.Context, hookmux int, name string) error {
+	if !sleep(ctx, killAfter) {
+		return ctx.Err()
+	}
+	for pid, p := range processes() {
+		if p.parent == hookmux && hasEnv(pid, handshake.EnvName, name) {
+			return syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	return fmt.Errorf("plugin %s was not there to be killed: hookmux has not restarted it within %s", name, crashSlice)
+}

@@ -1,22 +1,76 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
+	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/muxtest"
 )
 
 // TestMain lets this one binary be hookmux, a plugin of it, or the tests.
 func TestMain(m *testing.M) {
 	muxtest.MaybePlugin()
-	testscript.Main(m, map[string]func(){"hookmux": main})
+	if len(os.Args) > 1 && os.Args[1] == reaperName { // of a hookmux that ran in the tests' process
+		main()
+	}
+	testscript.Main(leakChecked{m}, map[string]func(){"hookmux": main})
+}
+
+// leakChecked fails the tests of a process that leave a goroutine behind.
+type leakChecked struct{ m *testing.M }
+
+func (l leakChecked) Run() int {
+	code := l.m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// Every broken config of package config makes check exit with 1, and say file
+// and line, and start nothing.
+func TestCheckRefusesBrokenConfigs(t *testing.T) {
+	t.Parallel()
+	const dir = "../../mux/config/testdata"
+	goldens, err := filepath.Glob(dir + "/*.golden")
+	if err != nil || len(goldens) == 0 {
+		t.Fatalf("%d broken configs, %v", len(goldens), err)
+	}
+	broken := 0
+	for _, golden := range goldens {
+		file := strings.TrimSuffix(golden, ".golden") + ".yaml"
+		if _, err := config.Load(file); err == nil {
+			continue // one of the good ones
+		}
+		broken++
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stdout, stderr bytes.Buffer
+			code := run([]string{"check", "-c", file}, strings.NewReader(""), &stdout, &stderr)
+			if code != 1 || !strings.Contains(stderr.String(), ".yaml:") || stdout.Len() != 0 {
+				t.Errorf("exit %d, %q\n%s\nwant as in the golden file:\n%s", code, stdout.String(), stderr.String(), want)
+			}
+		})
+	}
+	if broken < 20 {
+		t.Errorf("only %d broken configs", broken)
+	}
 }
 
 // TestScripts runs the stories in testdata/script. In them $PLUGIN is a plugin

@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 	if mark := os.Getenv("HOOKMUX_TEST_RUN"); mark != "" {
 		runForKill(mark)
 	}
+	if url := os.Getenv("HOOKMUX_TEST_CHECK"); url != "" {
+		checkRemote(url)
+		os.Exit(0)
+	}
 	if len(os.Args) == 4 && os.Args[1] == "reaper" {
 		host.Reap(os.Stdin, os.Args[2], os.Args[3])
 		os.Exit(0)

@@ -2,10 +2,28 @@ package app_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/app"
 	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/muxtest"
 	exhookv1 "github.com/hookmux/hookmux/proto/emqx/exhook/v1"
@@ -50,6 +68,60 @@ func TestRemoteOfEachVersion(t *testing.T) {
 				return ok
 			})
 		})
+	}
+}
+
+// A remote behind TLS is reached when its certificate is one that the machine
+// trusts, and only then.
+func TestRemoteByHTTPS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	creds := credentials.NewServerTLSFromCert(&tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
+	_, addr, _ := startRemote(t, mux.V3, "127.0.0.1:0", grpc.Creds(creds))
+
+	check := func(trusted string) string {
+		cmd := exec.Command(muxtest.Command(t)[0])
+		cmd.Env = append(os.Environ(), "HOOKMUX_TEST_CHECK=https://"+addr, "SSL_CERT_FILE="+trusted, "SSL_CERT_DIR="+dir+"/none")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	if got := check(ca); got != "up client.authorize" {
+		t.Errorf("with its certificate trusted: %q", got)
+	}
+	if got := check(filepath.Join(dir, "none")); !strings.HasPrefix(got, "restarting") {
+		t.Errorf("with its certificate unknown: %q", got)
+	}
+}
+
+// checkRemote is the process of the test above; its machine's trust is set by the
+// environment, which Go reads once.
+func checkRemote(url string) {
+	states, err := app.Check(context.Background(), &config.Config{Providers: []config.Provider{{Spec: mux.Spec{Name: "tls"}, URL: url}}}, app.Options{})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Print(states[0].Status)
+	if states[0].Known {
+		fmt.Print(" ", states[0].Wants[0].Hook)
 	}
 }
 

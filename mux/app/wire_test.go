@@ -257,14 +257,14 @@ type remoteServer struct {
 	loads chan string
 }
 
-func startRemote(t *testing.T, api mux.API, addr string) (*grpc.Server, string, chan string) {
+func startRemote(t *testing.T, api mux.API, addr string, opts ...grpc.ServerOption) (*grpc.Server, string, chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	loads := make(chan string, 100)
-	s := grpc.NewServer()
+	s := grpc.NewServer(opts...)
 	switch api {
 	case mux.V1:
 		exhookv1.RegisterHookProviderServer(s, v1Server{loads: loads})

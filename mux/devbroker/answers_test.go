@@ -8,8 +8,9 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"google.golang.org/protobuf/proto"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // hang answers nothing before the caller gives up.

@@ -3,10 +3,11 @@ package devbroker
 import (
 	"strings"
 
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"google.golang.org/protobuf/proto"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 type request = proto.Message

@@ -10,8 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	mqtt "github.com/mochi-mqtt/server/v2"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // receiveMaximum and maxPacketSize are EMQX's defaults, told in the CONNACK.

@@ -9,9 +9,10 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 	packets3 "github.com/eclipse/paho.mqtt.golang/packets"
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // A hook blocks its own client and nobody else.

@@ -3,9 +3,10 @@ package devbroker
 import (
 	"net"
 
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // connecting starts a session with the CONNECT packet, before anything in it was

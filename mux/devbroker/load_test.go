@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	exhookv1 "github.com/hookmux/hookmux/proto/emqx/exhook/v1"
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
-	"google.golang.org/protobuf/proto"
 )
 
 // unusedAddr is a loopback address that nobody listens on.

@@ -7,9 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"google.golang.org/protobuf/proto"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // nowhere is a topic that nobody can subscribe to.

@@ -5,8 +5,9 @@ import (
 	"strconv"
 	"strings"
 
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // propList collects MQTT properties under EMQX's names.
@@ -107,7 +108,7 @@ func erlangBinary(s string) string {
 		case c >= 32 && c < 127, c >= 160:
 			q.WriteByte(c)
 		default:
-			return "<<" + strings.Trim(strings.ReplaceAll(fmt.Sprint([]byte(s)), " ", ","), "[]") + ">>"
+			return "<<" + strings.Trim(strings.ReplaceAll(fmt.Sprint([]byte(s) /* its numbers */), " ", ","), "[]") + ">>"
 		}
 	}
 	if s == "" {

@@ -12,14 +12,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	exhookv1 "github.com/hookmux/hookmux/proto/emqx/exhook/v1"
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/proto"
+
+	exhookv1 "github.com/hookmux/hookmux/proto/emqx/exhook/v1"
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // errUnregistered is the failure of a hook that an earlier registration named and the

@@ -13,9 +13,10 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 	packets3 "github.com/eclipse/paho.mqtt.golang/packets"
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // differences lists what a devbroker cannot do as EMQX does, by release ("" is

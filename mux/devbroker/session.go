@@ -6,10 +6,11 @@ import (
 	"sync"
 	"time"
 
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"google.golang.org/protobuf/proto"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // session is one connection with its MQTT session, from the CONNECT on until

@@ -12,8 +12,9 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 	packets3 "github.com/eclipse/paho.mqtt.golang/packets"
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"google.golang.org/protobuf/proto"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // history is what was told of one client: hooks, with reasons.

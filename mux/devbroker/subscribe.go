@@ -4,10 +4,11 @@ import (
 	"slices"
 	"time"
 
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // refusedMark stands before a filter that client.authorize refused, so that

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"slices"
 
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // rawCodec carries messages that are bytes already. It is named proto so that the

@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"google.golang.org/protobuf/proto"
+
+	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
 // encode must be what proto.Marshal does, for everything that was recorded.

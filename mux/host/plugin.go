@@ -123,14 +123,18 @@ func startChild(ctx context.Context, p *mux.Provider, spec PluginSpec, id, tmp s
 func within(ctx context.Context, limit time.Duration, f func() error, abort func()) error {
 	ctx, cancel := context.WithTimeout(ctx, limit+time.Second) // go-plugin's own limit first
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- f() }()
+	done := make(chan struct{})
+	var err error
+	go func() {
+		defer close(done)
+		err = f()
+	}()
 	select {
-	case err := <-done:
+	case <-done:
 		return err
 	case <-ctx.Done():
 		abort()
-		_ = <-done // what f says of being aborted
+		<-done
 		return ctx.Err()
 	}
 }

@@ -54,6 +54,7 @@ func (d *decisions) work(w *decider) {
 		e.end()
 		w.current.Store(nil)
 		d.stream.replies.add(e, answer, err)
+		d.stream.replies.wakeWriter()
 		if cap(answer) > keptAnswer {
 			answer = nil
 		}

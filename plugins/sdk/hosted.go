@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,13 +39,13 @@ func serveHosted(ctx context.Context, told context.CancelFunc, h *handler) error
 	if errStdout != nil {
 		return fmt.Errorf("setting stdout aside for the handshake: %w", errStdout)
 	}
-	ended, end := context.WithCancel(context.Background())
-	defer end()
-	s := hosted{h: h, ctx: ctx, told: told, ended: ended, end: end}
+	s := newHosted(ctx, told, h)
+	defer s.end()
 	done := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() { s.watch(done) })
 
+	delayCollection()
 	os.Stdout = handshakeOut
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
@@ -72,6 +74,12 @@ func (s *hosted) protocols() map[int]plugin.PluginSet {
 		handshake.Unary:  {handshake.PluginName: unary{handler: s.h}},
 		handshake.Stream: {handshake.PluginName: &streams{calls: &s.h.calls, methods: newMethodTable(s.h), ended: s.ended}},
 	}
+}
+
+// speaksStream reports whether app protocol 2 is the one, as go-plugin finds out
+// after it has asked for the server.
+func speaksStream() bool {
+	return slices.Contains(strings.Split(os.Getenv("PLUGIN_PROTOCOL_VERSIONS"), ","), strconv.Itoa(handshake.Stream))
 }
 
 // unary is app protocol 1: the plain ExHook service.
@@ -105,11 +113,24 @@ type hosted struct {
 	restore  sync.Once
 }
 
+func newHosted(ctx context.Context, told context.CancelFunc, h *handler) *hosted {
+	s := &hosted{h: h, ctx: ctx, told: told}
+	s.ended, s.end = context.WithCancel(context.Background())
+	return s
+}
+
 // newServer is called once by go-plugin, which adds its own services.
 func (s *hosted) newServer(opts []grpc.ServerOption) *grpc.Server {
 	opts = append(opts, serverOptions()...)
 	opts = append(opts, grpc.ForceServerCodecV2(rawcodec.New()))
-	opts = append(opts, grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream), grpc.StatsHandler(&s.answered))
+	// Fixed windows, so that grpc-go does not measure the bandwidth of a unix
+	// socket with pings; a full stream holds at most its window in memory.
+	opts = append(opts, grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20),
+		grpc.ReadBufferSize(128<<10), grpc.WriteBufferSize(128<<10))
+	opts = append(opts, grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream))
+	if !speaksStream() { // its streams count for themselves
+		opts = append(opts, grpc.StatsHandler(&s.answered))
+	}
 	server := grpc.NewServer(opts...)
 	s.server.Store(server)
 	return server

@@ -2,11 +2,19 @@ package sdk
 
 import (
 	"hash/maphash"
+	"math"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // notifyWorkers is how many notifications are handled beside each other.
 const notifyWorkers = 16
+
+// replyWithin is how long a reply may wait for those of the notifications behind
+// it. Of a quick method's whole run the replies are one batch; what a slow one
+// holds up, they need not wait for.
+const replyWithin = time.Millisecond
 
 // notifications handles the events of the stream Notify: those with the same
 // key by the same worker, one after another.
@@ -25,6 +33,7 @@ type shard struct {
 	closed  bool
 	queue   []*event
 	run     []*event      // those the worker has taken, also when they are done
+	busy    atomic.Bool   // has a run of several events
 	wake    chan struct{} // capacity 1
 }
 
@@ -69,6 +78,14 @@ func (n *notifications) handled() {
 }
 
 func (n *notifications) work(s *shard) {
+	var late *time.Timer
+	late = time.AfterFunc(math.MaxInt64, func() {
+		n.stream.replies.wakeWriter()
+		if s.busy.Load() {
+			late.Reset(replyWithin)
+		}
+	})
+	defer late.Stop()
 	var run []*event
 	for {
 		s.mu.Lock()
@@ -84,6 +101,10 @@ func (n *notifications) work(s *shard) {
 			<-s.wake
 			continue
 		}
+		if len(run) > 1 {
+			s.busy.Store(true)
+			late.Reset(replyWithin)
+		}
 		for _, e := range run {
 			var answer []byte
 			var err error
@@ -93,6 +114,11 @@ func (n *notifications) work(s *shard) {
 			e.end()
 			n.stream.replies.add(e, answer, err)
 		}
+		if len(run) > 1 {
+			s.busy.Store(false)
+			late.Stop()
+		}
+		n.stream.replies.wakeWriter()
 	}
 }
 

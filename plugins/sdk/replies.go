@@ -33,7 +33,7 @@ func newReplies(leave func(events, bytes int)) *replies {
 	return &replies{leave: leave, wake: make(chan struct{}, 1)}
 }
 
-// add puts an event's reply into the next batch.
+// add puts an event's reply into the next batch. The writer is to be woken.
 func (r *replies) add(e *event, answer []byte, err error) {
 	r.mu.Lock()
 	if r.closed {
@@ -52,9 +52,9 @@ func (r *replies) add(e *event, answer []byte, err error) {
 	r.ready.events++
 	r.ready.bytes += len(e.request)
 	r.mu.Unlock()
-	r.wakeWriter()
 }
 
+// wakeWriter makes the writer send what is there.
 func (r *replies) wakeWriter() {
 	select {
 	case r.wake <- struct{}{}:

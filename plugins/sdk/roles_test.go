@@ -24,6 +24,8 @@ var roles = map[string]func(){
 		fmt.Println("a line before the handshake")
 		sdk.Serve(p)
 	},
+	"idle":        func() { sdk.Serve(idle{}) },
+	"recorder":    func() { sdk.Serve(&recorder{}) },
 	"parent":      parentMain,
 	"typo":        func() { sdk.Serve(&typo{}) },
 	"start-fails": func() { sdk.Serve(&startFails{}) },

@@ -157,6 +157,7 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 		}
 		if e.method == nil {
 			s.replies.add(e, nil, status.Errorf(codes.Unimplemented, "hook %d is not known to this plugin", in.Hook))
+			s.replies.wakeWriter()
 			return
 		}
 		s.handling.handle(e, in.Key)

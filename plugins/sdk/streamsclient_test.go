@@ -23,13 +23,20 @@ import (
 
 // streamsClient is hookmux's side of app protocol 2, as plain as can be. As a
 // grpc.ClientConnInterface it sends unary calls over the streams.
-type streamsClient struct{ decide, notify *clientStream }
+type streamsClient struct {
+	conn           *grpc.ClientConn
+	decide, notify *clientStream
+}
 
 // clientStream is one of the streams.
 type clientStream struct {
 	stream grpc.ClientStream
 	ids    atomic.Uint64
+	end    context.CancelFunc
 	sendMu sync.Mutex
+	outbox []byte        // what batching is to send next
+	wake   chan struct{} // not nil: batching
+	sent   int           // batches
 
 	mu      sync.Mutex
 	waiting map[uint64]chan<- batch.Reply
@@ -41,7 +48,7 @@ type clientStream struct {
 // openStreams opens both; they end with the test.
 func openStreams(t testing.TB, conn *grpc.ClientConn) *streamsClient {
 	t.Helper()
-	return &streamsClient{openStream(t, conn, "Decide", true), openStream(t, conn, "Notify", true)}
+	return &streamsClient{conn, openStream(t, conn, "Decide", true), openStream(t, conn, "Notify", true)}
 }
 
 func openStream(t testing.TB, conn *grpc.ClientConn, name string, reading bool) *clientStream {
@@ -52,7 +59,7 @@ func openStream(t testing.TB, conn *grpc.ClientConn, name string, reading bool) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &clientStream{stream: stream, waiting: make(map[uint64]chan<- batch.Reply), ended: make(chan struct{})}
+	s := &clientStream{stream: stream, end: cancel, waiting: make(map[uint64]chan<- batch.Reply), ended: make(chan struct{})}
 	if reading {
 		go s.read()
 	}
@@ -106,6 +113,45 @@ func (s *clientStream) send(b []byte) error {
 	return s.stream.SendMsg(rawcodec.Message(b))
 }
 
+// post sends an event at once or, when batching, with others.
+func (s *clientStream) post(e *batch.Event) error {
+	if s.wake == nil {
+		return s.send(batch.AppendEvent(nil, e))
+	}
+	s.sendMu.Lock()
+	first := len(s.outbox) == 0
+	s.outbox = batch.AppendEvent(s.outbox, e)
+	s.sendMu.Unlock()
+	if first {
+		s.wake <- struct{}{}
+	}
+	return nil
+}
+
+// batching makes post collect events while others are being sent, as hookmux
+// does.
+func (s *clientStream) batching(t testing.TB) {
+	s.wake = make(chan struct{}, 1)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-s.wake:
+			case <-s.stream.Context().Done():
+				return
+			}
+			s.sendMu.Lock()
+			b := s.outbox
+			s.outbox = nil
+			s.sent++
+			s.sendMu.Unlock()
+			_ = s.stream.SendMsg(rawcodec.Message(b))
+		}
+	}()
+	t.Cleanup(func() { s.end(); <-stopped })
+}
+
 func (s *clientStream) received() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +165,7 @@ func (s *clientStream) call(ctx context.Context, hook pluginv1.Hook, key, reques
 	if deadline, ok := ctx.Deadline(); ok {
 		e.TimeoutUs = uint64(max(1, time.Until(deadline).Microseconds()))
 	}
-	if err := s.send(batch.AppendEvent(nil, &e)); err != nil {
+	if err := s.post(&e); err != nil {
 		return nil, err
 	}
 	for done := ctx.Done(); ; {

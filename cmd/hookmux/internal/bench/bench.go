@@ -125,7 +125,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
-	rep.Took = time.Since(start)
+	rep.Took, rep.Protocol = time.Since(start), l.protocol()
 	if err := rep.write(opts.Out); err != nil {
 		return err
 	}
@@ -152,6 +152,16 @@ func (l *lab) close() {
 	if l.direct != nil {
 		l.direct.stop()
 	}
+}
+
+// protocol is the app protocol that hookmux and the built-in plugin speak.
+func (l *lab) protocol() (highest int64) {
+	for _, s := range l.muxes {
+		for _, c := range s.plugins {
+			highest = max(highest, c.protocol.Load())
+		}
+	}
+	return highest
 }
 
 func (l *lab) progress(format string, args ...any) {

@@ -20,6 +20,7 @@ type load struct {
 	callers  int
 	clients  int     // distinct client ids
 	payload  int     // bytes
+	events   uint64  // at least so many, whatever the duration
 	rate     float64 // events per second; 0: each caller calls again at once
 
 	// lenient leaves out the checks that a failing plugin would not pass, and
@@ -264,7 +265,7 @@ func (r *running) caller(ctx context.Context, i int) (took []time.Duration) {
 			}
 			next = next.Add(pause)
 		}
-		if !now.Before(r.end) || ctx.Err() != nil {
+		if !now.Before(r.end) && r.gate.issued.Load() >= r.events || ctx.Err() != nil {
 			return took
 		}
 		n := r.gate.ticket()

@@ -53,7 +53,6 @@ type memoryLine struct {
 	What  string  `json:"what"`
 	MB    float64 `json:"mb"`
 	Limit float64 `json:"limit_mb,omitempty"`
-	Error string  `json:"error,omitempty"`
 }
 
 func newReport(o *Options) *report {
@@ -102,6 +101,11 @@ func (rep *report) mode(group, name string, rounds []round) {
 	rep.Modes = append(rep.Modes, line)
 }
 
+// memory adds a line, of bytes; without a limit it is 0.
+func (rep *report) memory(what string, n, limit int64) {
+	rep.Memory = append(rep.Memory, memoryLine{What: what, MB: float64(n) / mb, Limit: float64(limit) / mb})
+}
+
 func (rep *report) write(out io.Writer) error {
 	if rep.opts.JSON {
 		e := json.NewEncoder(out)
@@ -131,15 +135,17 @@ func (rep *report) write(out io.Writer) error {
 	for _, r := range rep.Ratios {
 		fmt.Fprintf(w, "  %s\n", strings.Join(r.columns(), "\t"))
 	}
+	_ = w.Flush()
+	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if len(rep.Memory) > 0 {
-		fmt.Fprintf(w, "\nMEMORY\tMB\t\tmust be\t\t\n")
+		fmt.Fprintf(w, "\nMEMORY\tMB\tmust be\t\n")
 	}
 	for _, m := range rep.Memory {
 		must, met := "", ""
 		if m.Limit > 0 {
 			must, met = fmt.Sprintf("≤ %.0f", m.Limit), verdict(m.MB <= m.Limit)
 		}
-		fmt.Fprintf(w, "  %s\t%.1f\t\t%s\t%s\t%s\n", m.What, m.MB, must, met, m.Error)
+		fmt.Fprintf(w, "  %s\t%.1f\t%s\t%s\n", m.What, m.MB, must, met)
 	}
 	_ = w.Flush()
 	for i := range rep.Growth {

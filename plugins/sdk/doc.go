@@ -36,9 +36,11 @@
 // # Order and concurrency
 //
 // Methods are called from many goroutines at once: guard what they share.
-// Notifications of one client come one after another, in order, since hookmux
-// sends the next after the previous one's answer; those of different clients,
-// and decisions, have no order between them. Start has returned before the
+// Notifications of one client come one after another, in order; those of
+// different clients, and decisions, have no order between them. Up to 16
+// notifications and 1,024 decisions run at a time, so a notification that takes
+// long should be handed to a goroutine of the plugin's own; how ever slow they
+// are, decisions do not wait for them. Start has returned before the
 // first event comes; Stop is called after the last one, and when calls still
 // under way have had a second to end.
 //

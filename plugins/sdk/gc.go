@@ -11,7 +11,7 @@ const minimumHeap = 32 << 20
 // a larger GOGC it adds its size once, also when the plugin's own heap is
 // large.
 //
-//nolint:gochecknoglobals // it must stay reachable
+//nolint:unused // it only has to be reachable
 var ballast []byte
 
 // delayCollection is called under hookmux, where a plugin is under the load of

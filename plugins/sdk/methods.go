@@ -183,14 +183,14 @@ func appendResponse(out []byte, name string) func(*exhookv3.ValuedResponse, erro
 			out, err = proto.MarshalOptions{}.MarshalAppend(out, res)
 		}
 		if err != nil {
-			return out, fmt.Errorf("%s: %s", name, short(err.Error())) //nolint:errorlint // a text for the host
+			return out, fmt.Errorf("%s: %s", name, short(err.Error()))
 		}
 		return out, nil
 	}
 }
 
 func undecodable(name string, err error) error {
-	return fmt.Errorf("%s: decoding the request: %s", name, short(err.Error())) //nolint:errorlint // a text for the host
+	return fmt.Errorf("%s: decoding the request: %s", name, short(err.Error()))
 }
 
 // plain makes a plugin's error a text for the host. It is never empty: an empty

@@ -38,6 +38,7 @@ type shard struct {
 }
 
 func newNotifications(s *stream) handling {
+	s.window.hysteresis = true
 	n := &notifications{stream: s, seed: maphash.MakeSeed()}
 	for i := range n.shards {
 		n.shards[i].wake = make(chan struct{}, 1)

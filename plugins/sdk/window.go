@@ -6,10 +6,12 @@ import (
 )
 
 // window bounds what a stream has read and not yet answered. Its reader, which
-// is one goroutine, waits for room; when it has waited, it goes on at half, so
-// that a full stream is not read event by event.
+// is one goroutine, waits for room.
 type window struct {
 	maxEvents, maxBytes int
+	// hysteresis has a reader that waited go on only at half, so that it does
+	// not wake up for every event.
+	hysteresis bool
 
 	mu            sync.Mutex
 	events, bytes int
@@ -35,7 +37,11 @@ func (w *window) leave(events, bytes int) {
 	defer w.mu.Unlock()
 	w.events -= events
 	w.bytes -= bytes
-	if w.waiting && w.events <= w.maxEvents/2 && w.bytes <= w.maxBytes/2 {
+	maxEvents, maxBytes := w.maxEvents, w.maxBytes
+	if w.hysteresis {
+		maxEvents, maxBytes = maxEvents/2, maxBytes/2
+	}
+	if w.waiting && w.events < maxEvents && w.bytes < maxBytes {
 		w.waiting = false
 		w.room <- struct{}{}
 	}

@@ -14,7 +14,8 @@ type value struct {
 	msg     []byte // message hooks: the encoded Message
 	topic   []byte // message hooks: its topic
 
-	body    []byte // the request with the value in it; ev.Body until it changed
+	body    []byte // the request with the value in it, once stale is false; see request
+	stale   bool   // body lacks the newest value
 	decided bool   // somebody had an opinion
 	final   bool   // nobody else is to be asked
 }
@@ -35,15 +36,28 @@ func newValue(ev *Event) *value {
 
 func (v *value) setAllowed(allowed bool) {
 	if allowed != v.allowed {
-		v.allowed = allowed
-		v.body = withResult(v.body, hooks[v.ev.Hook].result, allowed)
+		v.allowed, v.stale = allowed, true
 	}
 }
 
 func (v *value) setMessage(msg []byte) {
 	v.msg = msg
 	lastBytes(msg, msgTopic, &v.topic)
-	v.body = withMessage(v.body, hooks[v.ev.Hook].message, msg)
+	v.stale = true
+}
+
+// request is the encoded request with the value in it: the broker's own bytes
+// until the value changed.
+func (v *value) request() []byte {
+	if v.stale {
+		v.stale = false
+		if row := &hooks[v.ev.Hook]; row.kind == access {
+			v.body = withResult(v.body, row.result, v.allowed)
+		} else {
+			v.body = withMessage(v.body, row.message, v.msg)
+		}
+	}
+	return v.body
 }
 
 // apply takes a provider's answer into the value, as EMQX does.
@@ -99,10 +113,7 @@ func (v *value) response() []byte {
 // decide asks the providers one after another, each with the value so far.
 func (m *Mux) decide(ctx context.Context, ev *Event, routes []route) []byte {
 	v := newValue(ev)
-	deadline := m.deadline(ctx)
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	fair := time.Until(deadline)
+	start, deadline := time.Now(), m.deadline(ctx)
 	for i := range routes {
 		r := &routes[i]
 		// As in EMQX by the topic so far: who guards a topic also sees what was
@@ -110,7 +121,7 @@ func (m *Mux) decide(ctx context.Context, ev *Event, routes []route) []byte {
 		if ev.Hook.HasTopics() && !r.want.matches(v.topic) {
 			continue
 		}
-		if f := r.p.decide(ctx, v, fair); f.reason != ReasonNone {
+		if f := r.p.decide(ctx, v, start, deadline); f.reason != ReasonNone {
 			r.p.missing(ev, f)
 			v.fail(r.p.spec.OnFailure[ev.Hook])
 		}

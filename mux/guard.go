@@ -19,15 +19,19 @@ type failure struct {
 }
 
 // decide asks the provider about v behind its guard (concurrency limit, then
-// breaker, then deadline) and takes its answer into v. fair is how long the
-// provider might have had, had nobody before it in the chain used any time.
-func (p *Provider) decide(ctx context.Context, v *value, fair time.Duration) failure {
+// breaker, then deadline) and takes its answer into v. The chain as a
+// whole has from start to deadline.
+func (p *Provider) decide(ctx context.Context, v *value, start, deadline time.Time) failure {
 	h := v.ev.Hook
 	if !p.IsUp() {
 		return failure{ReasonDown, ErrDown}
 	}
-	fair = min(fair, p.spec.Timeout)
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
+	// What it might have had, had nobody before it in the chain used any time.
+	fair := min(deadline.Sub(start), p.spec.Timeout)
+	if mine := time.Now().Add(p.spec.Timeout); mine.Before(deadline) {
+		deadline = mine
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 
 	if !p.slots.TryAcquire(1) {
@@ -48,13 +52,8 @@ func (p *Provider) decide(ctx context.Context, v *value, fair time.Duration) fai
 	if err != nil {
 		return failure{ReasonBreakerOpen, fmt.Errorf("its breaker for %s is open", h)}
 	}
-	start := time.Now()
-	var had time.Duration
-	if d, ok := ctx.Deadline(); ok {
-		had = d.Sub(start)
-	}
-
-	raw, err := l.call(ctx, func(ctx context.Context) ([]byte, error) { return l.conn.Decide(ctx, h, v.body) })
+	had := time.Until(deadline)
+	raw, err := l.call(ctx, func(ctx context.Context) ([]byte, error) { return l.conn.Decide(ctx, h, v.request()) })
 	if err == nil {
 		a, err := parseAnswer(h, raw)
 		if err == nil {

@@ -68,7 +68,7 @@ func (c *streamConn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte
 	if d, ok := ctx.Deadline(); ok {
 		e.TimeoutUs = micros(time.Until(d))
 	}
-	got := make(chan reply, 1)
+	got := waiters.Get().(chan reply)
 	c.mu.Lock()
 	if c.dead {
 		c.mu.Unlock()
@@ -79,13 +79,19 @@ func (c *streamConn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte
 	c.decisions.event(&e)
 	select {
 	case r := <-got:
+		waiters.Put(got)
 		return r.answer, r.err
 	case <-ctx.Done():
-		c.take(e.ID)
+		if _, ok := c.take(e.ID); ok { // else a reply is about to come
+			waiters.Put(got)
+		}
 		c.decisions.cancel(e.ID)
 		return nil, ctx.Err()
 	}
 }
+
+// waiters are channels on which decisions await their reply.
+var waiters = sync.Pool{New: func() any { return make(chan reply, 1) }}
 
 // Notify implements mux.Conn. It goes with the decisions, since somebody waits.
 func (c *streamConn) Notify(ctx context.Context, h mux.Hook, req []byte) error {

@@ -79,14 +79,24 @@ func BenchmarkDispatchDecision(b *testing.B) {
 	}
 }
 
+// The cost of one lookup hardly grows with the number of filters.
 func BenchmarkTopicMatches(b *testing.B) {
-	topic := []byte("plant/7/line/3/temperature")
-	for _, filter := range []string{"plant/7/line/3/temperature", "plant/+/line/+/temperature", "plant/#", "other/#"} {
-		b.Run(filter, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				topicMatches(filter, topic)
-			}
-		})
+	for _, n := range []int{10, 100, 1000, 10_000} {
+		var filters []string
+		for i := range n {
+			filters = append(filters, fmt.Sprintf("plant/%d/+/%d/#", i%100, i))
+		}
+		tree := newTopicTree(filters)
+		for name, topic := range map[string]string{
+			"hit":  fmt.Sprintf("plant/%d/line/%d/temperature", (n-1)%100, n-1),
+			"miss": "plant/7/line/none/temperature",
+		} {
+			b.Run(fmt.Sprintf("%d filters/%s", n, name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					tree.matches([]byte(topic))
+				}
+			})
+		}
 	}
 }

@@ -118,7 +118,7 @@ func (m *Mux) decide(ctx context.Context, ev *Event, routes []route) []byte {
 		r := &routes[i]
 		// As in EMQX by the topic so far: who guards a topic also sees what was
 		// moved to it.
-		if ev.Hook.HasTopics() && !r.want.matches(v.topic) {
+		if ev.Hook.HasTopics() && !r.takes(v.topic) {
 			continue
 		}
 		if f := r.p.decide(ctx, v, start, deadline); f.reason != ReasonNone {

@@ -41,7 +41,7 @@ func (s script) answer(h Hook) ([]byte, error) {
 func model(h Hook, allowed bool, msg *exhookv3.Message, chain []script) (answer *exhookv3.ValuedResponse, seen []any) {
 	answer = &exhookv3.ValuedResponse{Type: ignore}
 	for _, s := range chain {
-		if answer.Type == stop || !h.Access() && !matchesAny(s.topics, []byte(msg.Topic)) {
+		if answer.Type == stop || !h.Access() && !newTopicTree(s.topics).matches([]byte(msg.Topic)) {
 			seen = append(seen, nil)
 			continue
 		}

@@ -189,7 +189,7 @@ func (m *Mux) notify(ctx context.Context, ev *Event, routes []route) {
 	blocking := false
 	for i := range routes {
 		switch r := &routes[i]; {
-		case ev.Hook.HasTopics() && !r.want.matches(ev.topic):
+		case ev.Hook.HasTopics() && !r.takes(ev.topic):
 		case r.p.mayBlock():
 			blocking = true
 		default:
@@ -207,7 +207,7 @@ func (m *Mux) notifyBlocking(ctx context.Context, ev *Event, routes []route) {
 	var wg sync.WaitGroup
 	for i := range routes {
 		r := &routes[i]
-		if !r.p.mayBlock() || ev.Hook.HasTopics() && !r.want.matches(ev.topic) {
+		if !r.p.mayBlock() || ev.Hook.HasTopics() && !r.takes(ev.topic) {
 			continue
 		}
 		wg.Go(func() {

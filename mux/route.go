@@ -37,9 +37,14 @@ func (u *users) leave() {
 }
 
 type route struct {
-	p    *Provider
-	want HookSpec
+	p *Provider
+	// Both must match the topic: what the config grants, and what the provider
+	// asked for.
+	topics, and *topicTree
 }
+
+// takes says whether the provider wants an event with this topic.
+func (r *route) takes(topic []byte) bool { return r.topics.matches(topic) && r.and.matches(topic) }
 
 // newTable builds the snapshot. defaults are hooks that are wanted even if no
 // provider asks, because the config has a final answer for them.
@@ -48,7 +53,7 @@ func newTable(providers []*Provider, defaults map[Hook]bool) *table {
 	for _, p := range providers {
 		wants, _ := p.Wants()
 		for _, w := range wants {
-			t.routes[w.Hook] = append(t.routes[w.Hook], route{p, w})
+			t.routes[w.Hook] = append(t.routes[w.Hook], route{p, newTopicTree(w.Topics), newTopicTree(w.and)})
 			t.want(w)
 		}
 	}

@@ -81,23 +81,6 @@ type HookSpec struct {
 	and []string
 }
 
-// matches says whether the provider wants an event with this topic.
-func (s *HookSpec) matches(topic []byte) bool {
-	return matchesAny(s.Topics, topic) && matchesAny(s.and, topic)
-}
-
-func matchesAny(filters []string, topic []byte) bool {
-	if len(filters) == 0 {
-		return true
-	}
-	for _, f := range filters {
-		if topicMatches(f, topic) {
-			return true
-		}
-	}
-	return false
-}
-
 // effective is what a provider is asked: what it declared, narrowed to what
 // the config grants. A hook that the config counts on and the provider does
 // not have is an error: otherwise nobody would decide it.

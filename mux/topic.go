@@ -32,30 +32,7 @@ func CheckTopicFilter(filter string) error {
 	return nil
 }
 
-// topicMatches says whether an MQTT topic filter matches a topic: + is one
-// level, a last # any number, and neither as the first level matches a topic
-// that begins with $.
-func topicMatches(filter string, topic []byte) bool {
-	if len(topic) > 0 && topic[0] == '$' && filter != "" && (filter[0] == '+' || filter[0] == '#') {
-		return false
-	}
-	for {
-		fl, frest, fmore := strings.Cut(filter, "/")
-		if fl == "#" {
-			return true
-		}
-		tl, trest, tmore := cutLevel(topic)
-		if fl != "+" && fl != string(tl) {
-			return false
-		}
-		if !fmore || !tmore {
-			// "a/#" also matches "a".
-			return fmore == tmore || (fmore && frest == "#")
-		}
-		filter, topic = frest, trest
-	}
-}
-
+// cutLevel splits a topic or filter before its first slash.
 func cutLevel(topic []byte) (level, rest []byte, more bool) {
 	for i, c := range topic {
 		if c == '/' {

@@ -1,8 +1,11 @@
 package mux
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestTopicMatches(t *testing.T) {
@@ -51,7 +54,7 @@ func TestTopicMatches(t *testing.T) {
 		{"a/+", "a/$x", true},
 	}
 	for _, tt := range tests {
-		if got := topicMatches(tt.filter, []byte(tt.topic)); got != tt.want {
+		if got := newTopicTree([]string{tt.filter}).matches([]byte(tt.topic)); got != tt.want {
 			t.Errorf("%q matches %q: %t, want %t", tt.filter, tt.topic, got, tt.want)
 		}
 	}
@@ -87,11 +90,35 @@ func FuzzTopicMatches(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, filter, topic string) {
 		if CheckTopicFilter(filter) != nil {
-			topicMatches(filter, []byte(topic)) // must only not panic
+			newTopicTree([]string{filter}).matches([]byte(topic)) // must only not panic
 			return
 		}
-		if got, want := topicMatches(filter, []byte(topic)), slowMatches(filter, topic); got != want {
+		if got, want := newTopicTree([]string{filter}).matches([]byte(topic)), slowMatches(filter, topic); got != want {
 			t.Fatalf("%q matches %q: %t, want %t", filter, topic, got, want)
+		}
+	})
+}
+
+// Many filters in one tree match what any of them matches by itself.
+func TestTopicTreeIsTheUnionOfItsFilters(t *testing.T) {
+	t.Parallel()
+	levels := rapid.SampledFrom([]string{"a", "b", "", "$x", "+"})
+	topic := rapid.Custom(func(t *rapid.T) string {
+		return strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "", "$x", "c"}), 1, 5).Draw(t, "topic"), "/")
+	})
+	filter := rapid.Custom(func(t *rapid.T) string {
+		f := strings.Join(rapid.SliceOfN(levels, 1, 4).Draw(t, "filter"), "/")
+		if f == "" || rapid.Bool().Draw(t, "rest") {
+			f += "/#"
+		}
+		return f
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		filters := rapid.SliceOfN(filter, 1, 20).Draw(t, "filters")
+		topic := topic.Draw(t, "topic")
+		want := slices.ContainsFunc(filters, func(f string) bool { return slowMatches(f, topic) })
+		if got := newTopicTree(filters).matches([]byte(topic)); got != want {
+			t.Fatalf("%q match %q: %t, want %t", filters, topic, got, want)
 		}
 	})
 }

@@ -2,9 +2,6 @@ package app
 
 import "runtime"
 
-// DefaultGCHeadroom is the garbage that may pile up before it is collected.
-const DefaultGCHeadroom = 32 << 20
-
 // gcHeadroom makes the collector see bytes more of live memory than there are.
 // hookmux's own is a few megabytes, for which Go would collect after every few
 // megabytes more, many times a second under load. The bytes are never touched,

@@ -54,6 +54,8 @@ type Config struct {
 	// opinion: true allows. A hook without one is left to the broker.
 	Default map[mux.Hook]bool
 	Log     Log
+	// GCHeadroom is how many bytes of garbage may pile up.
+	GCHeadroom int64
 	// Providers are in chain order; there is at least one.
 	Providers []Provider
 }
@@ -104,6 +106,7 @@ const (
 	DefaultListen       = "127.0.0.1:9000"
 	DefaultTimeout      = mux.DefaultEventTimeout
 	DefaultStartTimeout = 10 * time.Second
+	DefaultGCHeadroom   = 32 << 20
 )
 
 // Example is the shortest useful file.
@@ -168,7 +171,7 @@ func Parse(name string, data []byte, src Sources) (*Config, error) {
 	if r.src.Dir, err = filepath.Abs(src.Dir); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	cfg := &Config{Listen: DefaultListen, Timeout: DefaultTimeout}
+	cfg := &Config{Listen: DefaultListen, Timeout: DefaultTimeout, GCHeadroom: DefaultGCHeadroom}
 	if root := r.parse(data); root != nil {
 		r.mapping("", root, cfg.keys())
 	}

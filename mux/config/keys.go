@@ -20,6 +20,8 @@ func (c *Config) keys() []key {
 			value: defaults(&c.Default)},
 		{name: "log", doc: "how hookmux logs, to standard error",
 			value: group(c.Log.keys())},
+		{name: "gc_headroom", def: sizeString(DefaultGCHeadroom), doc: "how much garbage may pile up before hookmux collects it: memory for CPU",
+			value: size(&c.GCHeadroom, 1<<20, 4<<30)},
 		{name: "providers", required: true, doc: "who answers the events, in the order in which they are asked",
 			value: providers(&c.Providers)},
 	}

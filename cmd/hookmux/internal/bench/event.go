@@ -23,9 +23,6 @@ type template struct {
 // noClient stands in a template where the client id goes; ids have its length.
 const noClient = "c-------"
 
-// maxClients is how many ids there are.
-const maxClients = 10_000_000
-
 func newTemplate(h mux.Hook, payload int) (*template, error) {
 	req := request(h, payload)
 	if req == nil {

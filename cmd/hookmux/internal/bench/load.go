@@ -34,6 +34,7 @@ type sample struct {
 	Events  int           `json:"events"`
 	Elapsed time.Duration `json:"elapsed_ns"` // until the last event was handled
 	CPU     time.Duration `json:"cpu_ns"`     // of all processes but the load generator
+	Hookmux time.Duration `json:"hookmux_ns"` // the part of CPU that is hookmux itself; 0: there is none
 	P50     time.Duration `json:"p50_ns"`     // of what the caller waits
 	P99     time.Duration `json:"p99_ns"`
 
@@ -49,7 +50,7 @@ func newSample(took []time.Duration) sample {
 // plus is both measurements as one.
 func (s sample) plus(o sample) sample {
 	sum := newSample(slices.Concat(s.took, o.took))
-	sum.Elapsed, sum.CPU = s.Elapsed+o.Elapsed, s.CPU+o.CPU
+	sum.Elapsed, sum.CPU, sum.Hookmux = s.Elapsed+o.Elapsed, s.CPU+o.CPU, s.Hookmux+o.Hookmux
 	return sum
 }
 
@@ -81,7 +82,7 @@ func (ld load) run(ctx context.Context, s *system) (sample, error) {
 	defer cancel()
 	tally := newTally(s, h)
 	warnings, _ := s.warned()
-	cpu := s.cpu()
+	cpu, own := s.cpu()
 	start := time.Now()
 	r := &running{load: ld, system: s, template: t, gate: &gate{}, start: start, end: start.Add(ld.duration), fail: cancel}
 	if !h.Valued() && len(s.plugins) > 0 {
@@ -105,7 +106,8 @@ func (ld load) run(ctx context.Context, s *system) (sample, error) {
 		out.Elapsed = time.Since(start)
 	}
 	quiet := settle(ctx, s)
-	out.CPU = s.cpu() - cpu
+	cpu2, own2 := s.cpu()
+	out.CPU, out.Hookmux = cpu2-cpu, own2-own
 	if len(s.plugins) == 0 && !h.Valued() {
 		out.Elapsed = quiet.Sub(start)
 	}
@@ -138,10 +140,11 @@ func settle(ctx context.Context, s *system) time.Time {
 		time.Sleep(step)
 		return time.Now()
 	}
-	quiet, since, last := 0, time.Now(), s.cpu()
+	last, _ := s.cpu()
+	quiet, since := 0, time.Now()
 	for end := time.Now().Add(patience); quiet < calm*4 && time.Now().Before(end) && ctx.Err() == nil; {
 		time.Sleep(step)
-		now := s.cpu()
+		now, _ := s.cpu()
 		if quiet++; now > last+tick/2 {
 			quiet, since, last = 0, time.Now(), now
 		}

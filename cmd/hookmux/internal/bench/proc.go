@@ -85,15 +85,6 @@ func trees(all map[int]procStat, roots ...int) (of []procStat) {
 	return of
 }
 
-// cpuOf is the CPU time that roots and all that descends from them have used.
-func cpuOf(roots ...int) time.Duration {
-	var sum time.Duration
-	for _, s := range trees(processes(), roots...) {
-		sum += s.cpu
-	}
-	return sum
-}
-
 // memoryOf is a line of /proc/PID/status, such as VmRSS or VmHWM, in bytes.
 func memoryOf(pid int, key string) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -44,6 +44,7 @@ type modeLine struct {
 	Mode      string  `json:"mode"`
 	PerSecond float64 `json:"per_second"`
 	CPU       float64 `json:"cpu_us"`
+	Hookmux   float64 `json:"hookmux_us,omitempty"` // the part of CPU that is hookmux itself
 	P50       float64 `json:"p50_us"`
 	P99       float64 `json:"p99_us"`
 	Events    int     `json:"events"`
@@ -92,6 +93,7 @@ func (rep *report) mode(group, name string, rounds []round) {
 		Group: group, Mode: name,
 		PerSecond: of(sample.perSecond),
 		CPU:       of(sample.cpuPerEvent) / 1000,
+		Hookmux:   of(func(s sample) float64 { return float64(s.Hookmux) / float64(s.Events) / 1000 }),
 		P50:       of(func(s sample) float64 { return float64(s.P50) / 1000 }),
 		P99:       of(func(s sample) float64 { return float64(s.P99) / 1000 }),
 	}
@@ -122,9 +124,13 @@ func (rep *report) write(out io.Writer) error {
 	for _, m := range rep.Modes {
 		if m.Group != group {
 			group = m.Group
-			fmt.Fprintf(w, "\n%s\tevents\tper second\tCPU µs\tp50 µs\tp99 µs\t\n", strings.ToUpper(group))
+			fmt.Fprintf(w, "\n%s\tevents\tper second\tCPU µs\tof hookmux\tp50 µs\tp99 µs\t\n", strings.ToUpper(group))
 		}
-		fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.1f\t%.0f\t%.0f\t\n", m.Mode, m.Events, m.PerSecond, m.CPU, m.P50, m.P99)
+		own := ""
+		if m.Hookmux > 0 {
+			own = fmt.Sprintf("%.1f", m.Hookmux)
+		}
+		fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.1f\t%s\t%.0f\t%.0f\t\n", m.Mode, m.Events, m.PerSecond, m.CPU, own, m.P50, m.P99)
 	}
 	_ = w.Flush()
 

@@ -31,6 +31,8 @@ type system struct {
 	servers [][]*grpc.ClientConn // each event goes to one connection of each, one server after another
 	plugins []*counters          // of all who handle an event; empty if they do not count
 	hooks   []mux.Hook           // what it answers
+
+	isHookmux bool
 }
 
 // stop ends all that belongs to the system.
@@ -66,12 +68,20 @@ func (s *system) unmap() {
 	s.plugins = nil
 }
 
-func (s *system) cpu() time.Duration {
+// cpu is the CPU time that the system's processes have used, and the part of
+// hookmux itself, if it is one.
+func (s *system) cpu() (all, hookmux time.Duration) {
 	var pids []int
 	for _, c := range s.roots {
 		pids = append(pids, c.pid())
 	}
-	return cpuOf(pids...)
+	for _, p := range trees(processes(), pids...) {
+		all += p.cpu
+		if s.isHookmux && p.pid == pids[0] {
+			hookmux = p.cpu
+		}
+	}
+	return all, hookmux
 }
 
 // warned is how many warnings the system has logged so far, and the latest.
@@ -159,7 +169,7 @@ type providerConfig struct {
 
 // hookmux starts hookmux with the providers; change, if not nil, adapts each.
 func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *providerConfig)) (s *system, err error) {
-	s = &system{name: fmt.Sprintf("hookmux with %d plugins", plugins)}
+	s = &system{name: fmt.Sprintf("hookmux with %d plugins", plugins), isHookmux: true}
 	defer func() {
 		if err != nil {
 			s.kill()

@@ -31,13 +31,15 @@
 //
 // # Order, and what may block
 //
-// Notifications of one client reach a provider in the order in which Dispatch
-// took them, one at a time; those of different clients run beside each other.
+// Notifications of one client are handled by a provider in the order in which
+// Dispatch took them, one after another; those of different clients beside each
+// other. A Streamer gets them without waiting for its replies, a few hundred at
+// most; any other Conn one at a time for a client.
 // Dispatch blocks for a valued hook until its answer is there or its deadline
 // is near, and for a notification only with delivery sync or overflow block.
-// An async notification is tried once: one that was under way when the
-// provider crashed is counted as lost, because it may have been handled and may
-// be what kills the provider; those behind it wait for the next start.
+// An async notification is tried once: what was under way when the provider
+// crashed is counted as lost, because it may have been handled and may be what
+// kills the provider; what is behind it waits for the next start.
 //
 // # Who loses what
 //

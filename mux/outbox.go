@@ -9,10 +9,13 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// outboxWindow is how many notifications may be on their way to one provider:
-// sent, and not replied to. It is what a crash may cost, and far more than what
-// keeps a stream busy.
-const outboxWindow = 256
+// Bounds on the notifications that are on their way to one provider: sent, and
+// not replied to. It is what a crash may cost and what exists twice in memory,
+// and far more than what keeps a stream busy. One event may always go.
+const (
+	outboxWindow = 256
+	outboxBytes  = 4 << 20
+)
 
 // outbox is the notifications that are on their way over one link. They are
 // given up when there is no reply in time.
@@ -22,12 +25,14 @@ type outbox struct {
 	conn    Streamer
 	room    notifier // tells when the window has room again
 
-	mu     sync.Mutex
-	open   map[uint64]sent
-	next   uint64 // id of the next event
-	oldest uint64 // no smaller id is open
-	timer  *time.Timer
-	closed bool
+	mu      sync.Mutex
+	open    map[uint64]sent
+	bytes   int64  // of the open events
+	next    uint64 // id of the next event
+	oldest  uint64 // no smaller id is open
+	timer   *time.Timer
+	starved bool // somebody found the window full
+	closed  bool
 }
 
 // sent is an event that awaits its reply.
@@ -68,7 +73,8 @@ func (o *outbox) post(ev *Event) postResult {
 	switch {
 	case o.closed:
 		return linkGone
-	case len(o.open) >= outboxWindow:
+	case len(o.open) >= outboxWindow, len(o.open) > 0 && o.bytes+cost(ev) > outboxBytes:
+		o.starved = true
 		return windowFull
 	}
 	done, err := o.breaker.Allow()
@@ -82,6 +88,7 @@ func (o *outbox) post(ev *Event) postResult {
 	}
 	o.lane.workers.Add(1)
 	o.open[o.next] = sent{*ev, time.Now().Add(timeout), done}
+	o.bytes += cost(ev)
 	o.next++
 	if o.timer == nil {
 		o.timer = time.AfterFunc(timeout, o.expire)
@@ -93,8 +100,7 @@ func (o *outbox) post(ev *Event) postResult {
 func (o *outbox) replied(id uint64, err error) {
 	o.mu.Lock()
 	s, ok := o.open[id]
-	full := len(o.open) >= outboxWindow
-	delete(o.open, id)
+	starved := ok && o.remove(id, &s)
 	for o.oldest < o.next { // keeps expire short
 		if _, open := o.open[o.oldest]; open {
 			break
@@ -106,7 +112,7 @@ func (o *outbox) replied(id uint64, err error) {
 		o.lane.p.stats.Late.Add(1)
 		return
 	}
-	if full {
+	if starved {
 		o.room.broadcast()
 	}
 	if err == nil {
@@ -121,6 +127,15 @@ func (o *outbox) replied(id uint64, err error) {
 		s.done(err)
 	}
 	o.settle(&s, f.reason, f.err)
+}
+
+// remove takes out an open event, with o.mu held, and reports whether somebody
+// waits for the room.
+func (o *outbox) remove(id uint64, s *sent) (starved bool) {
+	delete(o.open, id)
+	o.bytes -= cost(&s.ev)
+	starved, o.starved = o.starved, false
+	return starved
 }
 
 func (o *outbox) settle(s *sent, r Reason, err error) {
@@ -143,7 +158,7 @@ func (o *outbox) expire() {
 			break
 		}
 		late = append(late, s)
-		delete(o.open, o.oldest)
+		o.remove(o.oldest, &s)
 	}
 	switch {
 	case o.closed:

@@ -97,6 +97,27 @@ func TestOutboxIsBoundedByItsWindow(t *testing.T) {
 	})
 }
 
+// Large events fill the window sooner, but one of any size may go.
+func TestOutboxIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conn := new(fakeStream)
+		p := newProvider(t, Spec{}, conn)
+		for _, size := range []int{outboxBytes * 2, outboxBytes / 2, outboxBytes / 3, outboxBytes / 2} {
+			ev := NewEvent(ClientDisconnected, make([]byte, size))
+			ev.malformed = false
+			p.lane.push(t.Context(), &ev)
+		}
+		for _, want := range []int{1, 2, 1} {
+			synctest.Wait()
+			if n := conn.replyToAll(nil); n != want {
+				t.Fatalf("%d events were on their way, want %d", n, want)
+			}
+		}
+		expectStats(t, p, 4, 4, nil)
+	})
+}
+
 func TestOutboxGivesUpWhatIsNotRepliedTo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

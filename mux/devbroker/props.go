@@ -1,7 +1,6 @@
 package devbroker
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -108,7 +107,11 @@ func erlangBinary(s string) string {
 		case c >= 32 && c < 127, c >= 160:
 			q.WriteByte(c)
 		default:
-			return "<<" + strings.Trim(strings.ReplaceAll(fmt.Sprint([]byte(s) /* its numbers */), " ", ","), "[]") + ">>"
+			numbers := make([]string, len(s))
+			for i := range len(s) {
+				numbers[i] = strconv.Itoa(int(s[i]))
+			}
+			return "<<" + strings.Join(numbers, ",") + ">>"
 		}
 	}
 	if s == "" {

@@ -23,11 +23,13 @@ const growRoom = 32 * mb
 
 // growth measures throughput against one thing at a time.
 func (l *lab) growth(ctx context.Context, rep *report) error {
+	var errs []error
 	for _, f := range []func(context.Context, *report) (*plot, error){l.byPlugins, l.byCallers, l.byPayload, l.byClients} {
 		p, err := f(ctx, rep)
 		if err != nil {
-			return err
+			return errors.Join(append(errs, err)...)
 		}
+		errs = append(errs, p.errs...)
 		rep.Growth = append(rep.Growth, *p)
 		if l.opts.Plots == "" {
 			continue
@@ -36,7 +38,7 @@ func (l *lab) growth(ctx context.Context, rep *report) error {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // newPlot has the four series that all plots of growth have.
@@ -52,12 +54,14 @@ func newPlot(name, title, xLabel, direct string) *plot {
 	}
 }
 
-// add measures one point of each series, in two turns.
+// add measures one point of each series, in two turns. A point that fails is
+// left out, and the plot's errors say why.
 func (p *plot) add(ctx context.Context, l *lab, x string, behind, direct *system, change func(*load)) error {
 	l.progress("%s: %s", p.Title, x)
 	p.X = append(p.X, x)
 	const turns = 2
 	sums := make([]sample, len(p.Series))
+	failed := make([]bool, len(p.Series))
 	for range turns {
 		for i, kind := range []func(*load){notified, decided, notified, decided} {
 			s := behind
@@ -69,15 +73,20 @@ func (p *plot) add(ctx context.Context, l *lab, x string, behind, direct *system
 			kind(&ld)
 			change(&ld)
 			out, err := ld.run(ctx, s)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err != nil && !errors.Is(err, errNoHook) {
-				return fmt.Errorf("%s %s: %w", x, p.XLabel, err)
+				failed[i] = true
+				p.errs = append(p.errs, fmt.Errorf("%s %s: %w", x, p.XLabel, err))
+				continue
 			}
 			sums[i] = sums[i].plus(out)
 		}
 	}
 	for i, s := range sums {
 		v := 0.0
-		if s.Events > 0 {
+		if s.Events > 0 && !failed[i] {
 			v = s.perSecond()
 		}
 		p.Series[i].Values = append(p.Series[i].Values, v)
@@ -121,9 +130,12 @@ func (l *lab) byCallers(ctx context.Context, _ *report) (*plot, error) {
 }
 
 func (l *lab) byPayload(ctx context.Context, _ *report) (*plot, error) {
-	p := newPlot("payload", "Throughput by payload", "bytes of payload", "direct")
+	// As many as by default would have more bytes under way than this
+	// measures: a queue, and timeouts.
+	const callers = 16
+	p := newPlot("payload", fmt.Sprintf("Throughput by payload, %d callers", callers), "bytes of payload", "direct")
 	p.LogY = true
-	return l.along(ctx, p, growPayload, short, func(ld *load, n int) { ld.payload = n })
+	return l.along(ctx, p, growPayload, short, func(ld *load, n int) { ld.payload, ld.callers = n, callers })
 }
 
 // byClients ends with an event of each of a million clients, after which

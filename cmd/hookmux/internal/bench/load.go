@@ -92,7 +92,11 @@ func (ld load) run(ctx context.Context, s *system) (sample, error) {
 	took := r.all(ctx)
 	elapsed := time.Since(start)
 	if r.err != nil {
-		return sample{}, fmt.Errorf("%s, %s: %w", s.name, h, r.err)
+		err := fmt.Errorf("%s, %s: %w", s.name, h, r.err)
+		if n, last := s.warned(); n > warnings {
+			err = fmt.Errorf("%w; it logged: %s", err, last)
+		}
+		return sample{}, err
 	}
 	if err := ctx.Err(); err != nil {
 		return sample{}, err

@@ -21,6 +21,8 @@ type plot struct {
 	LogY   bool     `json:"log_y,omitempty"`
 	X      []string `json:"x"`
 	Series []series `json:"series"`
+
+	errs []error // why points are missing
 }
 
 type series struct {
@@ -41,6 +43,10 @@ func (p *plot) table(out io.Writer) {
 	for i, x := range p.X {
 		fmt.Fprintf(w, "  %s", x)
 		for _, s := range p.Series {
+			if s.Values[i] == 0 {
+				fmt.Fprint(w, "\t-")
+				continue
+			}
 			fmt.Fprintf(w, "\t%.0f", s.Values[i])
 		}
 		fmt.Fprintln(w)

@@ -52,7 +52,7 @@ Names for --only: ` + strings.Join(bench.Names(), ", ") + `.`,
 	f.IntVar(&o.Protocol, "protocol", 0, "app protocol of the built-in plugin: 1 or 2 (default the highest that there is)")
 	f.BoolVar(&o.Growth, "growth", false, "measure also throughput against plugins, callers, payload and clients (some minutes)")
 	f.StringVar(&o.Plots, "plots", "", "write the plots of --growth to this `folder`, as SVG")
-	f.StringVar(&o.Profiles, "cpuprofile", "", "write CPU profiles of hookmux to this `folder`; go tool pprof reads them")
+	f.StringVar(&o.Profiles, "cpuprofile", "", "write CPU profiles of hookmux and its plugins to this `folder`; go tool pprof reads them")
 	f.BoolVar(&o.JSON, "json", false, "print the report as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		exe, err := os.Executable()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -27,7 +28,8 @@ type Options struct {
 	Growth bool
 	// Plots is a folder for the plots of growth; empty: none.
 	Plots string
-	// Profiles is a folder for CPU profiles of hookmux; empty: none.
+	// Profiles is a folder for CPU profiles of hookmux and of the built-in
+	// plugins; empty: none.
 	Profiles string
 
 	Pairs    int           // of each ratio
@@ -100,6 +102,9 @@ func Run(ctx context.Context, opts Options) (err error) {
 			return err
 		}
 	}
+	if opts.Profiles, err = profileFolder(opts.Profiles); err != nil {
+		return err
+	}
 	// The load generator shares the machine with what it measures.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	l := &lab{opts: opts}
@@ -130,6 +135,15 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return err
 	}
 	return errors.Join(errs...)
+}
+
+// profileFolder is absolute, since the plugins have a working directory of
+// their own.
+func profileFolder(dir string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	return filepath.Abs(dir)
 }
 
 // lab is what a run shares between its measurements.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,6 +73,20 @@ func rewrite(payload []byte) []byte {
 type pluginConfig struct {
 	Counters string `json:"counters"`
 	Protocol int    `json:"protocol"`
+	Profile  string `json:"profile,omitempty"` // a file for a CPU profile
+}
+
+// profiled is the handler while its process is profiled.
+type profiled struct {
+	*handler
+
+	file *os.File
+}
+
+// Stop implements sdk.Stopper.
+func (p *profiled) Stop(context.Context) error {
+	pprof.StopCPUProfile()
+	return p.file.Close()
 }
 
 // protocolVersions is where go-plugin offers the app protocols to a plugin.
@@ -95,7 +110,14 @@ func ServePlugin() {
 		n, _ := strconv.ParseInt(v, 10, 64)
 		c.protocol.Store(max(c.protocol.Load(), n))
 	}
-	sdk.Serve(&handler{counters: c})
+	h := &handler{counters: c}
+	if cfg.Profile == "" {
+		sdk.Serve(h)
+	}
+	f, err := os.Create(cfg.Profile)
+	sdk.Exit(err)
+	sdk.Exit(pprof.StartCPUProfile(f))
+	sdk.Serve(&profiled{h, f})
 }
 
 // ServeDirect is the process of a direct server: the same handler behind

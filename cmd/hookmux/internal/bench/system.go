@@ -239,7 +239,11 @@ func (l *lab) builtIn(s *system, p *providerConfig) {
 		return
 	}
 	s.plugins = append(s.plugins, c)
-	p.Config, _ = json.Marshal(pluginConfig{Counters: path, Protocol: l.opts.Protocol})
+	cfg := pluginConfig{Counters: path, Protocol: l.opts.Protocol}
+	if l.opts.Profiles != "" {
+		cfg.Profile = filepath.Join(l.opts.Profiles, fmt.Sprintf("plugin%d.pprof", l.files))
+	}
+	p.Config, _ = json.Marshal(cfg)
 	p.Command = append(slices.Clone(l.opts.Self), "bench-plugin")
 }
 

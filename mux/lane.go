@@ -13,8 +13,9 @@ import (
 // time. Events of one client share a shard, which keeps their order.
 const laneShards = 16
 
-// eventOverhead is what a waiting event costs besides its body, roughly.
-const eventOverhead = 96
+// eventOverhead is what a waiting event costs besides its body, roughly: its
+// place in a queue that may be half empty, and in the outbox.
+const eventOverhead = 256
 
 // lane holds one provider's notifications until they are handled: bounded in
 // events and bytes, in order per client. While the provider is down or its

@@ -31,6 +31,7 @@ every client in.`,
 		}
 		log := newLogger(cfg.Log, cmd.ErrOrStderr())
 		log.Info("hookmux starts", "version", shortVersion(), "config", path)
+		defer app.TuneGC(cfg)()
 		ctx, stop := untilSignal()
 		defer stop()
 		return app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()}).Run(ctx)

@@ -85,7 +85,6 @@ func (a *App) Start() (err error) {
 			a.Stop()
 		}
 	}()
-	a.undo = append(a.undo, gcHeadroom(a.cfg.GCHeadroom))
 	if a.listener, err = net.Listen("tcp", a.cfg.Listen); err != nil {
 		return fmt.Errorf("listen for brokers: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,9 @@ func openStreams(ctx context.Context, cc *grpc.ClientConn, late *atomic.Int64) (
 	if c.notifications, err = openStream(ctx, cc, pluginv1.Plugin_Notify_FullMethodName); err != nil {
 		return nil, fmt.Errorf("open the stream for notifications: %w", err)
 	}
+	// Nobody waits for a notification: the batches may take a moment to grow, which
+	// saves both sides most of their system calls.
+	c.notifications.linger = lingerNotifications
 	for s, take := range map[*stream]func(*batch.Reply){c.decisions: c.decided, c.notifications: c.notified} {
 		go func() { c.fail(s.write()) }()
 		go func() { c.fail(s.read(take)) }()
@@ -168,8 +172,9 @@ func (c *streamConn) fail(err error) {
 // stream is one stream of batches. What is written while a batch is being sent
 // makes the next one.
 type stream struct {
-	cs   grpc.ClientStream
-	wake chan struct{} // buffered: there is something to send
+	cs     grpc.ClientStream
+	wake   chan struct{} // buffered: there is something to send
+	linger time.Duration // how long the first event of a batch waits for more
 
 	mu     sync.Mutex
 	batch  []byte // what is to be sent next
@@ -219,11 +224,20 @@ func (s *stream) close() {
 	}
 }
 
+// lingerNotifications is a hundredth of what people notice, and at 10,000 events
+// a second makes batches of ten.
+const lingerNotifications = time.Millisecond
+
 var errStreamEnded = errors.New("the plugin ended its stream")
 
 // write sends batches until the stream ends, and says why it did.
 func (s *stream) write() error {
 	for range s.wake {
+		if s.linger > 0 {
+			time.Sleep(s.linger)
+		} else {
+			runtime.Gosched() // who is about to write gets into this batch
+		}
 		s.mu.Lock()
 		b := s.batch
 		s.batch = nil

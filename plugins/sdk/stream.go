@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 
@@ -188,6 +189,7 @@ func (s *stream) readEnded(err error) {
 func (s *stream) writeAll() error {
 	for {
 		<-s.replies.wake
+		runtime.Gosched()             // who is about to reply gets into this batch
 		ended := s.ended.Err() != nil // before the last replies are taken
 		if b, events, bytes := s.replies.take(); events > 0 {
 			if err := s.SendMsg(rawcodec.Message(b)); err != nil {

@@ -208,17 +208,19 @@ func mergeMessage(cur, provider []byte) (merged []byte, changed bool, err error)
 	if !ok {
 		return nil, false, errors.New("the answer's message is malformed")
 	}
-	if wrong := checkTopicName(is.topic); wrong != "" {
-		return nil, false, fmt.Errorf("the answer's message cannot be published: %s", wrong)
-	}
-	if is.qos > 2 {
-		return nil, false, fmt.Errorf("the answer's message has QoS %d", is.qos)
-	}
 	if is.publish == publishUnsaid {
 		is.publish = was.publish
 	}
-	if is.qos == was.qos && is.publish == was.publish && bytes.Equal(is.topic, was.topic) && bytes.Equal(is.payload, was.payload) {
+	sameTopic := bytes.Equal(is.topic, was.topic)
+	if is.qos == was.qos && is.publish == was.publish && sameTopic && bytes.Equal(is.payload, was.payload) {
 		return cur, false, nil
+	}
+	// What the broker itself let through is not the provider's fault.
+	if wrong := checkTopicName(is.topic); wrong != "" && !sameTopic {
+		return nil, false, fmt.Errorf("the answer's message cannot be published: %s", wrong)
+	}
+	if is.qos > 2 && is.qos != was.qos {
+		return nil, false, fmt.Errorf("the answer's message has QoS %d", is.qos)
 	}
 	return buildMessage(cur, is), true, nil
 }

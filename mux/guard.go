@@ -38,6 +38,11 @@ func (p *Provider) decide(ctx context.Context, v *value, start, deadline time.Ti
 		if p.slots.Acquire(ctx, 1) != nil {
 			return p.overloaded(ctx)
 		}
+		if time.Until(deadline) < fair/2 {
+			// Asked now, it could hardly answer, and the next one could not either.
+			p.slots.Release(1)
+			return p.overloaded(ctx)
+		}
 	}
 	defer p.slots.Release(1)
 	l := p.link.Load()

@@ -147,7 +147,7 @@ func TestDecisionBreaker(t *testing.T) {
 			ask(ClientAuthenticate)
 		}
 		expect("open again", "open", 12)
-		up(t, p, conn, wants(ClientAuthenticate)...)
+		up(t, p, conn, wants(ClientAuthenticate, ClientAuthorize)...)
 		expect("a new process", "closed", 12)
 		p.Down()
 		if p.Breaker(ClientAuthenticate) != "" {
@@ -241,10 +241,10 @@ func TestConcurrencyLimit(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		s := p.Stats()
 		decided, timeout, overload := s.Decided[ClientAuthenticate].Load(), s.Missing[ReasonTimeout].Load(), s.Missing[ReasonOverload].Load()
-		// The first two decide; the next two get a slot with 400 of 600 ms left;
-		// the last two none in time.
-		if decided != 2 || timeout != 2 || overload != 2 {
-			t.Errorf("decided %d, timeout %d, overload %d, want 2 each", decided, timeout, overload)
+		// The first two decide; the next two get a slot with 400 of 1000 ms left,
+		// too little to be asked; the last two none in time.
+		if decided != 2 || timeout != 0 || overload != 4 {
+			t.Errorf("decided %d, timeout %d, overload %d, want 2, 0 and 4", decided, timeout, overload)
 		}
 		if p.Breaker(ClientAuthenticate) != "closed" {
 			t.Errorf("waiting in the queue opened the breaker: %s", p.Breaker(ClientAuthenticate))

@@ -58,7 +58,8 @@ func (l *lane) push(ctx context.Context, ev *Event) {
 	if hooks[ev.Hook].kind != lifecycle {
 		l.p.stats.Sent.Add(1)
 	}
-	s := &l.shards[maphash.Bytes(l.seed, ev.client)%laneShards]
+	i := int(maphash.Bytes(l.seed, ev.client) % laneShards)
+	s := &l.shards[i]
 	if r := l.reserve(ctx, ev, s); r != ReasonNone {
 		l.drop(ev, r, nil)
 		return
@@ -71,7 +72,7 @@ func (l *lane) push(ctx context.Context, ev *Event) {
 		return
 	}
 	// An idle shard's event may go straight out: nothing is ahead of it.
-	if !s.running && l.post(l.p.link.Load(), ev) == posted {
+	if !s.running && l.post(l.p.link.Load(), ev, i) == posted {
 		s.mu.Unlock()
 		return
 	}
@@ -83,7 +84,7 @@ func (l *lane) push(ctx context.Context, ev *Event) {
 	}
 	s.mu.Unlock()
 	if start {
-		go l.drain(s)
+		go l.drain(i)
 	}
 }
 
@@ -173,8 +174,9 @@ func (s *shard) popLocked() (ev Event, ok bool) {
 
 // drain delivers the shard's events one after another and ends when there are
 // none left, so that idle lanes cost no goroutine.
-func (l *lane) drain(s *shard) {
+func (l *lane) drain(i int) {
 	defer l.workers.Done()
+	s := &l.shards[i]
 	for {
 		s.mu.Lock()
 		ev, ok := s.popLocked()
@@ -184,9 +186,12 @@ func (l *lane) drain(s *shard) {
 			return
 		}
 		s.mu.Unlock()
-		l.deliver(&ev)
+		l.deliver(&ev, i)
 	}
 }
+
+// windowRetry is how soon a full connection is tried again.
+const windowRetry = 100 * time.Millisecond
 
 // settle counts what became of an event and makes its room free.
 func (l *lane) settle(ev *Event, reason Reason, err error) {
@@ -200,18 +205,19 @@ func (l *lane) settle(ev *Event, reason Reason, err error) {
 
 // deliver hands the event to the provider, waiting for it to be up and for
 // its breaker to let a call through, and settles it, or has the outbox do so.
-func (l *lane) deliver(ev *Event) {
+func (l *lane) deliver(ev *Event, shard int) {
 	for l.ctx.Err() == nil {
 		lk := l.p.link.Load()
 		var probe <-chan time.Time
 		if lk != nil && lk.outbox != nil && hooks[ev.Hook].kind != lifecycle {
 			room := lk.outbox.room.wait() // before the attempt, so that no change is missed
-			switch l.post(lk, ev) {
+			switch l.post(lk, ev, shard) {
 			case posted:
 				return
 			case windowFull:
 				select {
 				case <-room:
+				case <-time.After(windowRetry): // the connection has room again without a reply
 				case <-lk.gone:
 				case <-l.ctx.Done():
 				}

@@ -11,14 +11,17 @@ import (
 
 // Bounds on the notifications that are on their way to one provider: sent, and
 // not replied to. It is what a crash may cost and what exists twice in memory,
-// and far more than what keeps a stream busy. One event may always go.
+// and far more than what keeps a stream busy. One event may always go. Each of the
+// lane's shards has its share, so that one slow client leaves the others theirs.
 const (
-	outboxWindow = 256
-	outboxBytes  = 4 << 20
+	outboxShare = 16 // events of one shard
+	outboxBytes = 4 << 20
 )
 
-// outbox is the notifications that are on their way over one link. They are
-// given up when there is no reply in time.
+// outbox is the notifications that are on their way over one link. A provider
+// handles a shard's events more or less one after another, so they are given up
+// one after another, too: the oldest, when there was no reply to any of the shard
+// for as long as one may take.
 type outbox struct {
 	lane    *lane
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
@@ -27,23 +30,30 @@ type outbox struct {
 
 	mu      sync.Mutex
 	open    map[uint64]sent
+	shares  [laneShards]share
 	bytes   int64  // of the open events
 	next    uint64 // id of the next event
-	oldest  uint64 // no smaller id is open
 	timer   *time.Timer
 	starved bool // somebody found the window full
 	closed  bool
 }
 
+// share is what is open of one of the lane's shards.
+type share struct {
+	ids      []uint64  // oldest first; also of events that are no longer open
+	open     int       // how many are
+	progress time.Time // of the last reply, or of the first event since there were none
+}
+
 // sent is an event that awaits its reply.
 type sent struct {
-	ev       Event
-	deadline time.Time
-	done     func(error) // of the breaker
+	ev    Event
+	shard int
+	done  func(error) // of the breaker
 }
 
 func newOutbox(l *lane, breaker *gobreaker.TwoStepCircuitBreaker[struct{}], conn Streamer) *outbox {
-	o := &outbox{lane: l, breaker: breaker, conn: conn, open: make(map[uint64]sent), next: 1, oldest: 1}
+	o := &outbox{lane: l, breaker: breaker, conn: conn, open: make(map[uint64]sent), next: 1}
 	conn.Replies(o.replied)
 	return o
 }
@@ -60,20 +70,21 @@ const (
 
 // post sends an event over a link that is a stream, if that can be done at
 // once. From then on the outbox settles it.
-func (l *lane) post(lk *link, ev *Event) postResult {
+func (l *lane) post(lk *link, ev *Event, shard int) postResult {
 	if lk == nil || lk.outbox == nil || hooks[ev.Hook].kind == lifecycle || l.ctx.Err() != nil {
 		return notPostable
 	}
-	return lk.outbox.post(ev)
+	return lk.outbox.post(ev, shard)
 }
 
-func (o *outbox) post(ev *Event) postResult {
+func (o *outbox) post(ev *Event, shard int) postResult {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	s := &o.shares[shard]
 	switch {
 	case o.closed:
 		return linkGone
-	case len(o.open) >= outboxWindow, len(o.open) > 0 && o.bytes+cost(ev) > outboxBytes:
+	case s.open >= outboxShare, len(o.open) > 0 && o.bytes+cost(ev) > outboxBytes:
 		o.starved = true
 		return windowFull
 	}
@@ -84,11 +95,19 @@ func (o *outbox) post(ev *Event) postResult {
 	timeout := o.lane.p.spec.Timeout
 	if err := o.conn.Post(o.next, ev.Hook, ev.client, ev.Body, timeout); err != nil {
 		done(errNotItsFault)
+		if errors.Is(err, ErrNoRoom) {
+			return windowFull
+		}
 		return linkGone
 	}
 	o.lane.workers.Add(1)
-	o.open[o.next] = sent{*ev, time.Now().Add(timeout), done}
+	o.open[o.next] = sent{*ev, shard, done}
 	o.bytes += cost(ev)
+	if s.open == 0 {
+		s.ids, s.progress = s.ids[:0], time.Now()
+	}
+	s.open++
+	s.ids = append(s.ids, o.next)
 	o.next++
 	if o.timer == nil {
 		o.timer = time.AfterFunc(timeout, o.expire)
@@ -101,12 +120,6 @@ func (o *outbox) replied(id uint64, err error) {
 	o.mu.Lock()
 	s, ok := o.open[id]
 	starved := ok && o.remove(id, &s)
-	for o.oldest < o.next { // keeps expire short
-		if _, open := o.open[o.oldest]; open {
-			break
-		}
-		o.oldest++
-	}
 	o.mu.Unlock()
 	if !ok {
 		o.lane.p.stats.Late.Add(1)
@@ -134,6 +147,15 @@ func (o *outbox) replied(id uint64, err error) {
 func (o *outbox) remove(id uint64, s *sent) (starved bool) {
 	delete(o.open, id)
 	o.bytes -= cost(&s.ev)
+	sh := &o.shares[s.shard]
+	sh.open--
+	sh.progress = time.Now()
+	for len(sh.ids) > 0 { // the oldest open one comes first
+		if _, open := o.open[sh.ids[0]]; open {
+			break
+		}
+		sh.ids = sh.ids[1:]
+	}
 	starved, o.starved = o.starved, false
 	return starved
 }
@@ -143,29 +165,32 @@ func (o *outbox) settle(s *sent, r Reason, err error) {
 	o.lane.workers.Done()
 }
 
-// expire gives up the events whose time is over. All have the same timeout, so
-// that the oldest expires first.
+// expire gives up the oldest event of each shard that has made no progress.
 func (o *outbox) expire() {
+	timeout := o.lane.p.spec.Timeout
 	now := time.Now()
+	again := time.Duration(-1)
 	var late []sent
 	o.mu.Lock()
-	for ; o.oldest < o.next; o.oldest++ {
-		s, ok := o.open[o.oldest]
-		if !ok {
-			continue // replied to out of turn
+	for i := range o.shares {
+		sh := &o.shares[i]
+		if sh.open > 0 && now.Sub(sh.progress) >= timeout {
+			id := sh.ids[0]
+			s := o.open[id]
+			o.remove(id, &s)
+			o.conn.Cancel(id)
+			late = append(late, s)
 		}
-		if s.deadline.After(now) {
-			break
+		if left := timeout - now.Sub(sh.progress); sh.open > 0 && (again < 0 || left < again) {
+			again = left
 		}
-		late = append(late, s)
-		o.remove(o.oldest, &s)
 	}
 	switch {
 	case o.closed:
-	case o.oldest == o.next:
+	case again < 0:
 		o.timer = nil
 	default:
-		o.timer.Reset(o.open[o.oldest].deadline.Sub(now))
+		o.timer.Reset(again)
 	}
 	o.mu.Unlock()
 	if len(late) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,8 +36,10 @@ type Streamer interface {
 	Replies(handled func(id uint64, err error))
 	// Post queues a notification to be sent, in the order of the calls, and never
 	// blocks. The provider handles those of one client one after another. After
-	// ErrNotSent it will not be sent.
+	// ErrNotSent or ErrNoRoom it will not be sent.
 	Post(id uint64, h Hook, client, req []byte, timeout time.Duration) error
+	// Cancel says that nobody waits for a reply any more.
+	Cancel(id uint64)
 }
 
 // Provider is one answerer of events, as the engine sees it: its guard, its
@@ -100,6 +103,9 @@ func (p *Provider) Up(conn Conn, declared []HookSpec) error {
 	if err != nil {
 		return err
 	}
+	if err := p.stillDecides(wants); err != nil {
+		return err
+	}
 	l := &link{conn: conn, gone: make(chan struct{})}
 	for _, w := range wants {
 		if w.Hook.Valued() {
@@ -121,6 +127,23 @@ func (p *Provider) Up(conn Conn, declared []HookSpec) error {
 	}
 	p.setLink(l)
 	p.linkUp.broadcast()
+	return nil
+}
+
+// stillDecides says whether the provider still wants each valued hook that it
+// decided before and that may not pass without it: a restart must not open a hole.
+func (p *Provider) stillDecides(wants []HookSpec) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.known {
+		return nil
+	}
+	for _, before := range p.wants {
+		h := before.Hook
+		if h.Valued() && p.spec.OnFailure[h] != Ignore && !slices.ContainsFunc(wants, func(w HookSpec) bool { return w.Hook == h }) {
+			return fmt.Errorf("it decided %s before and does not declare it any more; if that is meant, restart hookmux", h)
+		}
+	}
 	return nil
 }
 

@@ -38,6 +38,10 @@ var ErrDown = errors.New("the provider is down")
 // not seen the event.
 var ErrNotSent = errors.New("the provider went down before the event was sent")
 
+// ErrNoRoom is what a Streamer answers when the provider has not taken what was
+// posted before.
+var ErrNoRoom = errors.New("the provider does not keep up with its stream")
+
 // ErrAnswered is what a Conn wraps when the provider itself answered with an
 // error. That is one event's failure and not the breaker's business: it would
 // let a client whose login trips a bug lock everybody else out.

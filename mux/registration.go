@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -228,10 +229,11 @@ func encodeLoaded(api API, told []HookSpec) (b []byte, names []string) {
 	return b, names
 }
 
-// ParseLoaded reads a provider's LoadedResponse, in any API version's names.
-// Names that no EMQX knows, and topics on hooks that have none, are returned
-// in ignored; a hook named twice has its topics joined.
-func ParseLoaded(b []byte) (specs []HookSpec, ignored []string, err error) {
+// ParseLoaded reads a provider's LoadedResponse, in any API version's names; a
+// hook named twice has its topics joined. A name that no EMQX knows is an error,
+// as it is for EMQX, and so are no hooks at all: a misspelt hook would be one that
+// nobody decides.
+func ParseLoaded(b []byte) (specs []HookSpec, err error) {
 	ok := eachField(b, func(num protowire.Number, typ protowire.Type, val []byte) bool {
 		if num != 1 || typ != protowire.BytesType {
 			return true
@@ -250,12 +252,11 @@ func ParseLoaded(b []byte) (specs []HookSpec, ignored []string, err error) {
 		}
 		h, found := HookByName(string(name))
 		if !found {
-			ignored = append(ignored, string(name))
+			err = fmt.Errorf("it declares the hook %.80q, which no EMQX knows", name)
 			return true
 		}
-		if !h.HasTopics() && len(topics) > 0 {
-			ignored = append(ignored, fmt.Sprintf("topics of %s", name))
-			topics = nil
+		if !h.HasTopics() {
+			topics = nil // EMQX, too, takes no notice of them
 		}
 		spec := HookSpec{Hook: h, Topics: unique(nil, topics)}
 		for i := range specs {
@@ -267,10 +268,15 @@ func ParseLoaded(b []byte) (specs []HookSpec, ignored []string, err error) {
 		specs = append(specs, spec)
 		return true
 	})
-	if !ok {
-		return nil, nil, fmt.Errorf("its answer to OnProviderLoaded is no LoadedResponse")
+	switch {
+	case !ok:
+		return nil, errors.New("its answer to OnProviderLoaded is no LoadedResponse")
+	case err != nil:
+		return nil, err
+	case len(specs) == 0:
+		return nil, errors.New("it declares no hooks")
 	}
-	return specs, ignored, nil
+	return specs, nil
 }
 
 // OwnLoadRequest is the ProviderLoadedRequest with which hookmux itself greets

@@ -99,7 +99,7 @@ func TestBrokerIsToldOnlyNamesThatItsVersionKnows(t *testing.T) {
 
 func TestRegistrationNeverShrinksWhileLoaded(t *testing.T) {
 	t.Parallel()
-	p := newProvider(t, Spec{}, &fake{}, append(wants(ClientConnect), HookSpec{Hook: MessagePublish, Topics: []string{"a"}})...)
+	p := newProvider(t, Spec{OnFailure: [NumHooks]Policy{MessagePublish: Ignore}}, &fake{}, append(wants(ClientConnect), HookSpec{Hook: MessagePublish, Topics: []string{"a"}})...)
 	m := newMux(Options{}, p)
 	expect := func(when string, got []string, want ...string) {
 		t.Helper()
@@ -231,18 +231,34 @@ func TestProviderCountsBeforeItsFirstStart(t *testing.T) {
 	}
 }
 
+// A provider that comes back and no longer declares what it decided opens no hole.
+func TestProviderMustGoOnDeciding(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, Spec{}, &fake{}, wants(ClientAuthenticate, ClientConnected)...)
+	p.Down()
+	if err := p.Up(&fake{}, wants(ClientConnected)); err == nil || p.IsUp() {
+		t.Errorf("taken without client.authenticate: %v", err)
+	}
+	if err := p.Up(&fake{}, wants(ClientAuthenticate, MessagePublish)); err != nil {
+		t.Errorf("refused, though it decides more: %v", err)
+	}
+	free := newProvider(t, Spec{OnFailure: [NumHooks]Policy{ClientAuthenticate: Ignore}}, &fake{}, wants(ClientAuthenticate)...)
+	if err := free.Up(&fake{}, wants(ClientConnected)); err != nil {
+		t.Errorf("refused, though its policy is ignore: %v", err)
+	}
+}
+
 func TestParseLoaded(t *testing.T) {
 	t.Parallel()
 	resp := marshal(t, &exhookv3.LoadedResponse{Hooks: []*exhookv3.HookSpec{
 		{Name: "message.publish", Topics: []string{"a", "b", "a"}},
 		{Name: "client.check_acl"},
-		{Name: "no.such"},
 		{Name: "client.connect", Topics: []string{"x"}},
 		{Name: "message.publish", Topics: []string{"c"}},
 		{Name: "message.acked", Topics: []string{"d"}},
 		{Name: "message.acked"},
 	}})
-	specs, ignored, err := ParseLoaded(append(resp, appendVarintField(nil, 99, 1)...))
+	specs, err := ParseLoaded(append(resp, appendVarintField(nil, 99, 1)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,16 +266,11 @@ func TestParseLoaded(t *testing.T) {
 	if !slices.EqualFunc(specs, want, func(a, b HookSpec) bool { return a.Hook == b.Hook && slices.Equal(a.Topics, b.Topics) }) {
 		t.Errorf("specs %v, want %v", specs, want)
 	}
-	if !slices.Equal(ignored, []string{"no.such", "topics of client.connect"}) {
-		t.Errorf("ignored %q", ignored)
-	}
-	for _, bad := range [][]byte{{0xff}, {0x0a, 0x01, 0xff}, resp[:len(resp)-1]} {
-		if _, _, err := ParseLoaded(bad); err == nil {
+	misspelt := marshal(t, &exhookv3.LoadedResponse{Hooks: []*exhookv3.HookSpec{{Name: "client.connect"}, {Name: "client.authorise"}}})
+	for _, bad := range [][]byte{nil, misspelt, {0xff}, {0x0a, 0x01, 0xff}, resp[:len(resp)-1]} {
+		if _, err := ParseLoaded(bad); err == nil {
 			t.Errorf("ParseLoaded(% x) finds nothing wrong", bad)
 		}
-	}
-	if specs, _, err := ParseLoaded(nil); err != nil || specs != nil {
-		t.Errorf("ParseLoaded(nothing) = %v, %v", specs, err)
 	}
 }
 

@@ -99,7 +99,8 @@ func (a *App) Start() (err error) {
 	a.server = server.New(a.mux)
 	go func() { a.serveErr <- a.server.Serve(a.listener) }()
 	a.undo = append(a.undo, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		// No call under way takes longer, so none is cut off.
+		ctx, cancel := context.WithTimeout(context.Background(), a.cfg.Timeout+time.Second)
 		defer cancel()
 		a.server.Stop(ctx)
 	})

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,12 @@ type conn struct {
 const noticeGone = time.Second
 
 var rawCall = grpc.ForceCodecV2(rawcodec.New())
+
+// maxAnswer is what a provider may send at a time: MQTT's largest packet and
+// some more.
+const maxAnswer = 272 << 20
+
+var limitAnswer = grpc.MaxCallRecvMsgSize(maxAnswer)
 
 // Decide implements mux.Conn.
 func (c *conn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte, error) {
@@ -64,31 +71,75 @@ func (c *conn) invoke(ctx context.Context, h mux.Hook, req []byte) ([]byte, erro
 		c.broken.Store(false)
 		return resp, nil
 	}
-	switch s := status.Convert(err); {
+	s := status.Convert(err)
+	switch d, limited := ctx.Deadline(); {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case s.Code() == codes.DeadlineExceeded: // the provider says so, or its clock is a hair ahead
-		return nil, fmt.Errorf("%w: %s", context.DeadlineExceeded, s.Message())
-	case s.Code() == codes.Unavailable, s.Code() == codes.Canceled:
+	case s.Code() == codes.DeadlineExceeded && limited && time.Until(d) < hair:
+		return nil, context.DeadlineExceeded
+	case (s.Code() == codes.Unavailable || s.Code() == codes.Canceled) && c.isBroken():
 		c.broken.Store(true)
-		return nil, fmt.Errorf("%w: %s", mux.ErrDown, s.Message())
-	default:
-		return nil, fmt.Errorf("%w: %w", mux.ErrAnswered, err)
+		return nil, fmt.Errorf("%w: %s", mux.ErrDown, short(s.Message()))
+	default: // the provider's own words, if it was one of these codes
+		return nil, &answeredError{code: s.Code(), text: short(s.Message())}
 	}
+}
+
+// hair is by how much the provider's clock may be ahead.
+const hair = 20 * time.Millisecond
+
+// isBroken says whether a call failed for want of a connection, which gRPC may
+// take a moment to note.
+func (c *conn) isBroken() bool {
+	for range 5 {
+		select {
+		case <-c.gone:
+			return true
+		case <-time.After(time.Millisecond):
+		}
+		if c.cc.GetState() != connectivity.Ready {
+			return true
+		}
+	}
+	return false
+}
+
+// answeredError is an error of the provider's own making.
+type answeredError struct {
+	code codes.Code
+	text string
+}
+
+func (e *answeredError) Error() string {
+	return fmt.Sprintf("%v: %s: %s", mux.ErrAnswered, e.code, e.text)
+}
+
+func (e *answeredError) Unwrap() error { return mux.ErrAnswered }
+
+// GRPCStatus lets status.Code find the code.
+func (e *answeredError) GRPCStatus() *status.Status { return status.New(e.code, e.text) }
+
+// short keeps what a provider says out of all proportion out of our log.
+func short(text string) string {
+	const most = 500
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + fmt.Sprintf("… (%d more bytes)", len(text)-most)
 }
 
 // invoke makes a unary call with encoded messages.
 func invoke(ctx context.Context, cc *grpc.ClientConn, method string, req []byte) ([]byte, error) {
 	var resp rawcodec.Message
-	err := cc.Invoke(ctx, method, rawcodec.Message(req), &resp, rawCall)
+	err := cc.Invoke(ctx, method, rawcodec.Message(req), &resp, rawCall, limitAnswer)
 	return resp, err
 }
 
 // load tells the provider that hookmux is here, and learns which hooks it wants.
-func load(ctx context.Context, c mux.Conn, version string) (wants []mux.HookSpec, ignored []string, err error) {
+func load(ctx context.Context, c mux.Conn, version string) ([]mux.HookSpec, error) {
 	resp, err := c.Decide(ctx, mux.ProviderLoaded, mux.OwnLoadRequest(version, time.Now()))
 	if err != nil {
-		return nil, nil, fmt.Errorf("it did not answer OnProviderLoaded: %w", err)
+		return nil, fmt.Errorf("it did not answer OnProviderLoaded: %w", err)
 	}
 	return mux.ParseLoaded(resp)
 }

@@ -183,8 +183,10 @@ func (c *child) healthy(ctx context.Context, limit time.Duration) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil:
+	case status.Code(err) == codes.Unimplemented, status.Code(err) == codes.NotFound:
 		return nil // it answered, if only that it has no health service
+	case err != nil:
+		return err
 	case resp.Status == healthpb.HealthCheckResponse_NOT_SERVING:
 		return errors.New("it says that it is not serving")
 	}

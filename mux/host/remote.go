@@ -117,10 +117,12 @@ func (h *Remote) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		if time.Since(start) >= h.opts.StableAfter {
-			delays.Reset()
-		}
 		delay := delays.NextBackOff()
+		if time.Since(start) >= time.Second && h.State().Status == Up {
+			// It served, and may only have let go of an old connection.
+			delays.Reset()
+			delay = 0
+		}
 		h.set(Restarting, err)
 		h.log.Error("remote is down", "error", err, "next_try_in", delay.Round(time.Millisecond))
 		h.settle()
@@ -149,12 +151,9 @@ func (h *Remote) once(ctx context.Context) error {
 	gone := make(chan struct{})
 	defer close(gone)
 	c := &conn{cc: h.cc, gone: gone}
-	wants, ignored, err := h.load(ctx, c)
+	wants, err := h.load(ctx, c)
 	if err != nil {
 		return err
-	}
-	if len(ignored) > 0 {
-		h.log.Warn("remote declares what no EMQX knows, ignored", "names", ignored)
 	}
 	if err := h.provider.Up(c, wants); err != nil {
 		return err
@@ -202,14 +201,14 @@ func (h *Remote) connect(ctx context.Context) error {
 }
 
 // load finds the newest version of the service that the server has.
-func (h *Remote) load(ctx context.Context, c *conn) ([]mux.HookSpec, []string, error) {
+func (h *Remote) load(ctx context.Context, c *conn) ([]mux.HookSpec, error) {
 	ctx, cancel := context.WithTimeout(ctx, DefaultStartTimeout)
 	defer cancel()
 	for _, c.api = range []mux.API{mux.V3, mux.V2, mux.V1} {
-		wants, ignored, err := load(ctx, c, h.opts.Version)
+		wants, err := load(ctx, c, h.opts.Version)
 		if status.Code(err) != codes.Unimplemented {
-			return wants, ignored, err
+			return wants, err
 		}
 	}
-	return nil, nil, errors.New("it serves no emqx.exhook HookProvider, neither v3 nor v2 nor v1")
+	return nil, errors.New("it serves no emqx.exhook HookProvider, neither v3 nor v2 nor v1")
 }

@@ -29,6 +29,9 @@ type streamConn struct {
 	next atomic.Uint64
 	late *atomic.Int64 // counts replies nobody waits for any more
 
+	posted  atomic.Uint64 // notifications
+	replies atomic.Uint64 // to decisions that were not open, or to notifications
+
 	handled func(id uint64, err error)
 
 	// broken is closed when a stream has ended, which is when the plugin is of
@@ -57,6 +60,7 @@ func openStreams(ctx context.Context, cc *grpc.ClientConn, late *atomic.Int64) (
 	// saves both sides most of their system calls.
 	c.notifications.linger = lingerNotifications
 	for s, take := range map[*stream]func(*batch.Reply){c.decisions: c.decided, c.notifications: c.notified} {
+		s.stuck = func() { c.fail(fmt.Errorf("the plugin has not read its stream for %s", stuckAfter)) }
 		go func() { c.fail(s.write()) }()
 		go func() { c.fail(s.read(take)) }()
 	}
@@ -80,7 +84,12 @@ func (c *streamConn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte
 	}
 	c.open[e.ID] = got
 	c.mu.Unlock()
-	c.decisions.event(&e)
+	if err := c.decisions.event(&e); err != nil {
+		if _, ok := c.take(e.ID); ok { // else a reply, that the stream has ended, is about to come
+			waiters.Put(got)
+		}
+		return nil, err
+	}
 	select {
 	case r := <-got:
 		waiters.Put(got)
@@ -112,11 +121,12 @@ func (c *streamConn) Replies(handled func(id uint64, err error)) {
 
 // Post implements mux.Streamer.
 func (c *streamConn) Post(id uint64, h mux.Hook, client, req []byte, timeout time.Duration) error {
-	if !c.notifications.event(&batch.Event{ID: id, Hook: wireHook(h), TimeoutUs: micros(timeout), Key: client, Request: req}) {
-		return mux.ErrNotSent
-	}
-	return nil
+	c.posted.Add(1)
+	return c.notifications.event(&batch.Event{ID: id, Hook: wireHook(h), TimeoutUs: micros(timeout), Key: client, Request: req})
 }
+
+// Cancel implements mux.Streamer.
+func (c *streamConn) Cancel(id uint64) { c.notifications.cancel(id) }
 
 // take removes a decision that awaits its reply.
 func (c *streamConn) take(id uint64) (chan reply, bool) {
@@ -131,6 +141,7 @@ func (c *streamConn) decided(r *batch.Reply) {
 	got, ok := c.take(r.ID)
 	if !ok {
 		c.late.Add(1)
+		c.lateHere()
 		return
 	}
 	got <- reply{r.Answer, replyError(r)}
@@ -143,13 +154,22 @@ func (c *streamConn) notified(r *batch.Reply) {
 	if handled != nil {
 		handled(r.ID, replyError(r))
 	}
+	c.lateHere()
+}
+
+// lateHere ends the conversation with a plugin that replies to more events than
+// it ever got: it would keep us busy for nothing.
+func (c *streamConn) lateHere() {
+	if n := c.replies.Add(1); n > c.posted.Load()+c.next.Load()+1000 {
+		go c.fail(errors.New("the plugin replies to events that it never got"))
+	}
 }
 
 func replyError(r *batch.Reply) error {
 	if r.Error == "" {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", mux.ErrAnswered, r.Error)
+	return fmt.Errorf("%w: %s", mux.ErrAnswered, short(r.Error))
 }
 
 // fail resolves every open decision at once, and has the host know.
@@ -175,6 +195,7 @@ type stream struct {
 	cs     grpc.ClientStream
 	wake   chan struct{} // buffered: there is something to send
 	linger time.Duration // how long the first event of a batch waits for more
+	stuck  func()        // called when the plugin does not read
 
 	mu     sync.Mutex
 	batch  []byte // what is to be sent next
@@ -183,36 +204,45 @@ type stream struct {
 
 func openStream(ctx context.Context, cc *grpc.ClientConn, method string) (*stream, error) {
 	desc := grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
-	cs, err := cc.NewStream(ctx, &desc, method, rawCall)
+	cs, err := cc.NewStream(ctx, &desc, method, rawCall, limitAnswer)
 	if err != nil {
 		return nil, err
 	}
 	return &stream{cs: cs, wake: make(chan struct{}, 1)}, nil
 }
 
-// event queues an event; false: the stream has ended.
-func (s *stream) event(e *batch.Event) bool {
+// event queues an event.
+func (s *stream) event(e *batch.Event) error {
 	return s.append(func(b []byte) []byte { return batch.AppendEvent(b, e) })
 }
 
 // cancel tells the plugin that nobody waits for an event any more.
 func (s *stream) cancel(id uint64) {
-	s.append(func(b []byte) []byte { return batch.AppendCanceled(b, id) })
+	_ = s.append(func(b []byte) []byte { return batch.AppendCanceled(b, id) })
 }
 
-func (s *stream) append(to func([]byte) []byte) bool {
+// Bounds on a plugin that does not read its stream: what is kept for it, and
+// how long it is waited for.
+const (
+	maxUnsent  = 8 << 20
+	stuckAfter = 15 * time.Second
+)
+
+func (s *stream) append(to func([]byte) []byte) error {
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return false
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return mux.ErrNotSent
+	case len(s.batch) > maxUnsent:
+		return mux.ErrNoRoom
 	}
 	first := len(s.batch) == 0
 	s.batch = to(s.batch)
 	if first {
 		s.wake <- struct{}{} // has room: write empties it before it takes a batch
 	}
-	s.mu.Unlock()
-	return true
+	return nil
 }
 
 func (s *stream) close() {
@@ -242,7 +272,10 @@ func (s *stream) write() error {
 		b := s.batch
 		s.batch = nil
 		s.mu.Unlock()
-		if err := s.cs.SendMsg(rawcodec.Message(b)); err != nil {
+		stuck := time.AfterFunc(stuckAfter, s.stuck)
+		err := s.cs.SendMsg(rawcodec.Message(b))
+		stuck.Stop()
+		if err != nil {
 			return errStreamEnded // read knows why
 		}
 	}

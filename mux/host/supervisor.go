@@ -143,12 +143,11 @@ func (h *Plugin) Run(ctx context.Context) {
 	unstable := 0
 	for run := 0; ctx.Err() == nil; run++ {
 		h.set(Starting, func(s *State) { s.Restarts = run })
-		start := time.Now()
-		err := h.once(ctx, run)
+		upSince, err := h.once(ctx, run)
 		if ctx.Err() != nil {
 			break
 		}
-		if time.Since(start) >= h.opts.StableAfter {
+		if !upSince.IsZero() && time.Since(upSince) >= h.opts.StableAfter {
 			unstable = 0
 			delays.Reset()
 		}
@@ -192,17 +191,19 @@ func jitter(d time.Duration) time.Duration {
 	return b.NextBackOff()
 }
 
-// once runs the plugin from start to end, and says why it ended.
-func (h *Plugin) once(ctx context.Context, run int) error {
+// once runs the plugin from start to end, and says since when it was up, if ever,
+// and why it ended.
+func (h *Plugin) once(ctx context.Context, run int) (upSince time.Time, err error) {
 	id := fmt.Sprintf("%s/%s/%d", h.opts.Reaper.instance, h.provider.Name(), run)
 	c, err := startChild(ctx, h.provider, h.spec, id, h.opts.TempDir, h.log)
 	if err != nil {
-		return fmt.Errorf("start: %w", err)
+		return upSince, fmt.Errorf("start: %w", err)
 	}
 	if err := h.load(ctx, c); err != nil {
 		c.kill()
-		return fmt.Errorf("start: %w", err)
+		return upSince, fmt.Errorf("start: %w", err)
 	}
+	upSince = time.Now()
 	h.set(Up, func(s *State) { s.Pid = c.proc.pid() })
 	h.settle()
 
@@ -211,17 +212,17 @@ func (h *Plugin) once(ctx context.Context, run int) error {
 	if err == nil { // hookmux stops
 		c.stop(h.opts.Version, h.opts.StopStep)
 		h.log.Info("plugin stopped", "pid", c.proc.pid())
-		return nil
+		return upSince, nil
 	}
 	c.kill()
-	return err
+	return upSince, err
 }
 
 // load asks what the plugin wants and puts it to work.
 func (h *Plugin) load(ctx context.Context, c *child) error {
 	lctx, cancel := context.WithTimeout(ctx, h.spec.StartTimeout)
 	defer cancel()
-	wants, ignored, err := load(lctx, c.conn, h.opts.Version)
+	wants, err := load(lctx, c.conn, h.opts.Version)
 	if err != nil {
 		select {
 		case <-c.proc.exited:
@@ -229,9 +230,6 @@ func (h *Plugin) load(ctx context.Context, c *child) error {
 		default:
 			return err
 		}
-	}
-	if len(ignored) > 0 {
-		h.log.Warn("plugin declares what no EMQX knows, ignored", "names", ignored)
 	}
 	if err := h.provider.Up(c.conn, wants); err != nil {
 		return err

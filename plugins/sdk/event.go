@@ -10,11 +10,14 @@ import (
 // method: most methods never look at theirs, so what makes a context dear, a
 // timer and a place among its parent's children, is made when it is asked for.
 type event struct {
-	id       uint64
-	method   method
-	request  []byte // a view into the batch it came in
-	deadline time.Time
-	stream   context.Context //nolint:containedctx // the parent
+	id      uint64
+	method  method
+	request []byte // a view into the batch it came in
+	// timeoutUs is set of notifications only: their time runs from when the
+	// method is called.
+	timeoutUs uint64
+	deadline  time.Time
+	stream    context.Context //nolint:containedctx // the parent
 
 	mu     sync.Mutex
 	inner  context.Context //nolint:containedctx // made when asked for

@@ -180,6 +180,11 @@ func (n *notifications) run(e *event) {
 	var answer []byte
 	var err error
 	if n.stream.ctx.Err() == nil {
+		e.mu.Lock()
+		if e.timeoutUs > 0 { // what it waited behind others is not its time
+			e.deadline = deadline(time.Now(), e.timeoutUs)
+		}
+		e.mu.Unlock()
 		answer, err = e.method(e, e.request, nil)
 	}
 	e.end()

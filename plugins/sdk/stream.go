@@ -153,7 +153,10 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 		}
 		s.window.enter(len(in.Request))
 		e := &event{id: in.ID, request: in.Request, method: s.methods.of(in.Hook), stream: s.ctx}
-		if in.TimeoutUs > 0 {
+		switch {
+		case !s.waitsForEach:
+			e.timeoutUs = in.TimeoutUs
+		case in.TimeoutUs > 0:
 			e.deadline = deadline(now, in.TimeoutUs)
 		}
 		if e.method == nil {

@@ -29,7 +29,9 @@ every client in.`,
 		if err != nil {
 			return err
 		}
-		log := newLogger(cfg.Log, cmd.ErrOrStderr())
+		stderr := newPatientWriter(cmd.ErrOrStderr())
+		defer stderr.Close()
+		log := newLogger(cfg.Log, stderr)
 		log.Info("hookmux starts", "version", shortVersion(), "config", path)
 		defer app.TuneGC(cfg)()
 		ctx, stop := untilSignal()

@@ -145,7 +145,7 @@ func (s *system) connect(ctx context.Context, address string) error {
 	if err := pool[0].Invoke(ctx, mux.V3.FullMethod(mux.ProviderLoaded), rawcodec.Message(req), &resp, grpc.WaitForReady(true)); err != nil {
 		return fmt.Errorf("%s: OnProviderLoaded: %w", s.name, err)
 	}
-	specs, _, err := mux.ParseLoaded(resp)
+	specs, err := mux.ParseLoaded(resp)
 	if err != nil {
 		return fmt.Errorf("%s: the answer to OnProviderLoaded: %w", s.name, err)
 	}

@@ -51,6 +51,7 @@ func TestOneProviderMisbehaves(t *testing.T) {
 			{does: muxtest.Leak, denied: no},
 			{does: "be killed 50 times", disturb: kill(syscall.SIGKILL), rounds: 50, logged: []string{"was killed by SIGKILL"}},
 			{does: "be stopped", disturb: kill(syscall.SIGSTOP), rounds: 1, logged: []string{"it hung", "process group was killed"}},
+			{does: muxtest.CloseSockets, logged: []string{"plugin is down", "its process group was killed"}},
 			{does: muxtest.Deaf, denied: no, logged: []string{"did not stop, killed"}},
 		} {
 			t.Run(c.does, func(t *testing.T) {

@@ -57,6 +57,7 @@ const (
 	NoHandshake   = "print no handshake"
 	OtherProtocol = "speak app protocol 7"
 	Deaf          = "ignore SIGTERM and Shutdown"
+	CloseSockets  = "close its sockets and live on"
 )
 
 // Command is the command line of a plugin that this test binary plays.
@@ -126,7 +127,7 @@ func (b Behaviour) serve() {
 		},
 		Logger: hclog.NewNullLogger(),
 	})
-	if b.Do == Deaf {
+	if b.Do == Deaf || b.Do == CloseSockets {
 		select {}
 	}
 }
@@ -160,6 +161,7 @@ type player struct {
 	plugin.NetRPCUnsupportedPlugin
 	b        Behaviour
 	protocol int
+	server   *grpc.Server
 	mu       sync.Mutex
 	record   *os.File
 	leaked   []chan []byte
@@ -170,6 +172,7 @@ func (p *player) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientCon
 }
 
 func (p *player) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	p.server = s
 	if p.protocol == handshake.Stream {
 		p.serveStreams(s)
 		return nil
@@ -200,6 +203,10 @@ func (p *player) handle(h mux.Hook, req []byte) []byte {
 	case ExitMidCall:
 		if h == mux.ClientAuthenticate {
 			os.Exit(4)
+		}
+	case CloseSockets:
+		if h == mux.ClientAuthenticate {
+			go p.server.Stop()
 		}
 	case Panic:
 		if h == mux.ClientAuthenticate {

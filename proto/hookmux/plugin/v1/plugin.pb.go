@@ -196,7 +196,8 @@ type Event struct {
 	// Unique on its stream.
 	Id   uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Hook Hook   `protobuf:"varint,2,opt,name=hook,proto3,enum=hookmux.plugin.v1.Hook" json:"hook,omitempty"`
-	// Microseconds that the plugin has, from when it reads this. 0: no limit.
+	// Microseconds that the plugin has: of a decision from when it reads this, of a
+	// notification from when its handler begins. 0: no limit.
 	TimeoutUs uint64 `protobuf:"varint,3,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"`
 	// Orders notifications: the client id, as bytes, since brokers do not promise
 	// UTF-8.

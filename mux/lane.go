@@ -208,6 +208,9 @@ func (l *lane) settle(ev *Event, reason Reason, err error) {
 func (l *lane) deliver(ev *Event, shard int) {
 	for l.ctx.Err() == nil {
 		lk := l.p.link.Load()
+		if lk == nil && hooks[ev.Hook].kind == lifecycle {
+			break // whoever starts is told anew which brokers there are
+		}
 		var probe <-chan time.Time
 		if lk != nil && lk.outbox != nil && hooks[ev.Hook].kind != lifecycle {
 			room := lk.outbox.room.wait() // before the attempt, so that no change is missed

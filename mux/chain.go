@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -17,6 +18,7 @@ type value struct {
 	body    []byte // the request with the value in it, once stale is false; see request
 	stale   bool   // body lacks the newest value
 	decided bool   // somebody had an opinion
+	by      string // who had the last, for the log
 	final   bool   // nobody else is to be asked
 }
 
@@ -60,8 +62,8 @@ func (v *value) request() []byte {
 	return v.body
 }
 
-// apply takes a provider's answer into the value, as EMQX does.
-func (v *value) apply(a answer) error {
+// apply takes the answer of the provider by into the value, as EMQX does.
+func (v *value) apply(by string, a answer) error {
 	if a.typ == typeIgnore {
 		return nil
 	}
@@ -76,12 +78,15 @@ func (v *value) apply(a answer) error {
 			v.setMessage(merged)
 		}
 	}
-	v.decided, v.final = true, a.typ == typeStop
+	v.decided, v.by, v.final = true, by, a.typ == typeStop
 	return nil
 }
 
 // fail takes a missing answer into the value, as the failure policy says.
-func (v *value) fail(p Policy) {
+func (v *value) fail(by string, p Policy) {
+	if p != Ignore {
+		v.by = by + ", which did not answer"
+	}
 	switch {
 	case p == Deny && v.ev.Hook.Access():
 		v.setAllowed(false)
@@ -123,7 +128,7 @@ func (m *Mux) decide(ctx context.Context, ev *Event, routes []route) []byte {
 		}
 		if f := r.p.decide(ctx, v, start, deadline); f.reason != ReasonNone {
 			r.p.missing(ev, f)
-			v.fail(r.p.spec.OnFailure[ev.Hook])
+			v.fail(r.p.Name(), r.p.spec.OnFailure[ev.Hook])
 		}
 		if v.final {
 			break
@@ -131,9 +136,27 @@ func (m *Mux) decide(ctx context.Context, ev *Event, routes []route) []byte {
 	}
 	if allow, ok := m.opts.Defaults[ev.Hook]; ok && !v.decided {
 		v.setAllowed(allow)
-		v.decided = true
+		v.decided, v.by = true, "default"
+	}
+	if m.log.Enabled(ctx, slog.LevelDebug) {
+		m.log.Debug("decided", "hook", ev.Hook.String(), "client", ev.Client(), "topic", string(v.topic), "answer", v.verdict(), "by", v.by)
 	}
 	return v.response()
+}
+
+// verdict is the merged answer in a word.
+func (v *value) verdict() string {
+	switch c, _ := parseContent(v.msg); {
+	case !v.decided:
+		return "no opinion"
+	case v.ev.Hook.Access() && v.allowed:
+		return "allow"
+	case v.ev.Hook.Access():
+		return "deny"
+	case c.publish == publishFalse:
+		return "drop"
+	}
+	return "publish"
 }
 
 // missing counts a missing answer and says so, at a bounded rate.

@@ -62,7 +62,7 @@ func (p *Provider) decide(ctx context.Context, v *value, start, deadline time.Ti
 	if err == nil {
 		a, err := parseAnswer(h, raw)
 		if err == nil {
-			err = v.apply(a)
+			err = v.apply(p.spec.Name, a)
 		}
 		done(err)
 		if err != nil {

@@ -42,7 +42,7 @@ no error: it tells of a setup that may not do what you want.`,
 			return err
 		}
 		out := cmd.OutOrStdout()
-		fmt.Fprintf(out, "%s is valid: %s\n\n", path, plural(len(cfg.Providers), "provider"))
+		fmt.Fprintf(out, "%s: the file is right, with %s\n\n", path, plural(len(cfg.Providers), "provider"))
 		c := &checkup{cfg: cfg, started: !*noStart}
 		if *noStart {
 			c.fromConfig()

@@ -42,6 +42,9 @@ func TestSnippetsInTheDocs(t *testing.T) {
 			}
 		}
 	}
+	if _, err := config.Load("../../examples/hookmux.yaml"); err != nil {
+		t.Error(err)
+	}
 	if configs < 5 {
 		t.Errorf("found only %d configs", configs)
 	}

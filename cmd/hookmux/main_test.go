@@ -97,7 +97,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PORT", port)
 			return l.Close()
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"awaits": awaits, "sigterm": sigterm},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"awaits": awaits, "sigterm": signals(syscall.SIGTERM), "sighup": signals(syscall.SIGHUP)},
 	})
 }
 
@@ -116,11 +116,13 @@ func awaits(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%q is not in %s:\n%s", args[1], args[0], data)
 }
 
-// sigterm sends SIGTERM to the command that was started last in the background.
-func sigterm(ts *testscript.TestScript, neg bool, args []string) {
-	running := ts.BackgroundCmds()
-	if neg || len(args) != 0 || len(running) == 0 {
-		ts.Fatalf("usage: sigterm, with a command in the background")
+// signals sends a signal to the newest command in the background.
+func signals(sig syscall.Signal) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		running := ts.BackgroundCmds()
+		if neg || len(args) != 0 || len(running) == 0 {
+			ts.Fatalf("it takes no arguments, and a command in the background")
+		}
+		ts.Check(running[len(running)-1].Process.Signal(sig))
 	}
-	ts.Check(running[len(running)-1].Process.Signal(syscall.SIGTERM))
 }

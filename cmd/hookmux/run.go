@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -17,7 +18,8 @@ func newRun() *cobra.Command {
 		Short: "Start the providers and serve EMQX",
 		Long: `run starts the providers and serves EMQX until SIGTERM or SIGINT (Ctrl-C); then
 it delivers the notifications that wait, stops the plugins and exits with
-status 0. A second signal ends it at once. It logs to standard error.
+status 0. A second signal ends it at once. It logs to standard error. A change of
+the config needs a restart.
 
 Start it before EMQX: while EMQX has never reached its ExHook server, it lets
 every client in.`,
@@ -36,6 +38,9 @@ every client in.`,
 		defer app.TuneGC(cfg)()
 		ctx, stop := untilSignal()
 		defer stop()
+		defer onHangup(func() {
+			log.Warn("SIGHUP changes nothing: hookmux reads its config at the start only; restart it")
+		})()
 		return app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()}).Run(ctx)
 	}
 	return cmd
@@ -47,6 +52,24 @@ func untilSignal() (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
+}
+
+// onHangup calls f for every SIGHUP, which would else end the process without a
+// word, until stop is called.
+func onHangup(f func()) (stop func()) {
+	hangups, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		for range hangups {
+			f()
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
 }
 
 const reaperName = "reaper"

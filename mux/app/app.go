@@ -20,6 +20,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hookmux/hookmux/mux"
@@ -86,7 +87,10 @@ func (a *App) Start() (err error) {
 		}
 	}()
 	if a.listener, err = net.Listen("tcp", a.cfg.Listen); err != nil {
-		return fmt.Errorf("listen for brokers: %w", err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("listen: %s is taken, perhaps by another hookmux (address already in use)", a.cfg.Listen)
+		}
+		return fmt.Errorf("listen: %w", err)
 	}
 	a.undo = append(a.undo, func() { _ = a.listener.Close() })
 

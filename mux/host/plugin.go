@@ -165,11 +165,11 @@ func explainStart(err error, proc *process, limit time.Duration) error {
 	case strings.Contains(text, "incompatible API version"):
 		text = "it speaks another app protocol than hookmux: " + strings.ReplaceAll(text, "\n", " ")
 	case strings.Contains(text, "timeout while waiting"), errors.Is(err, context.DeadlineExceeded):
-		text = fmt.Sprintf("it printed no handshake line within %s (start_timeout); is it a hookmux plugin?", limit)
+		text = fmt.Sprintf("%s printed no handshake line within %s (start_timeout); is it a hookmux plugin?", proc.cmd.Path, limit)
 	case errors.Is(err, context.Canceled):
 		text = "hookmux is stopping"
 	case strings.Contains(text, "Failed to read any lines"), strings.Contains(text, "exited before we could connect"):
-		text = "it " + proc.how() + " before its handshake line"
+		text = fmt.Sprintf("%s %s before its handshake line; is it a hookmux plugin?", proc.cmd.Path, proc.how())
 	}
 	return errors.New(text + proc.lastWords(rememberLines))
 }

@@ -157,7 +157,8 @@ func (h *Plugin) Run(ctx context.Context) {
 			status, delay = Quarantined, jitter(h.opts.QuarantinePace)
 		}
 		h.set(status, func(s *State) { s.Pid, s.LastErr = 0, err.Error() })
-		h.log.Error("plugin is down", "error", err, "now", string(status), "next_start_in", delay.Round(time.Millisecond), "failed_runs", unstable)
+		oneLine := strings.ReplaceAll(err.Error(), "\n  |", " |")
+		h.log.Error("plugin is down", "error", oneLine, "now", string(status), "next_start_in", delay.Round(time.Millisecond), "failed_runs", unstable)
 		h.settle() // last, so that who waits for it sees all of the above
 		select {
 		case <-time.After(delay):
@@ -289,5 +290,9 @@ func (h *Plugin) brokenBy(c *child) error {
 }
 
 func (h *Plugin) ended(c *child) error {
-	return errors.New("it " + c.proc.how() + c.proc.lastWords(8))
+	how := c.proc.how()
+	if strings.HasSuffix(how, "SIGKILL") { // from outside: what it printed is not the cause
+		return errors.New("it " + how)
+	}
+	return errors.New("it " + how + c.proc.lastWords(8))
 }

@@ -28,6 +28,7 @@ func TestByHand(t *testing.T) {
 		{nil, 2, []string{"plugin of hookmux", "client.authenticate\n", "message.publish  (topics a/#)", "providers:", "--standalone 127.0.0.1:9000", "http://127.0.0.1:9000"}},
 		{[]string{"--help"}, 0, []string{"plugin of hookmux"}},
 		{[]string{"--standalon", ":0"}, 2, []string{`unknown flag --standalon (did you mean "standalone"?)`, "plugin of hookmux"}},
+		{[]string{"--standalone", "9000"}, 2, []string{`expected host:port, such as 127.0.0.1:9000, or :9000 for every interface; found "9000"`}},
 		{[]string{"--standalone"}, 2, []string{"flag --standalone needs a value"}},
 		{[]string{"--standalone="}, 2, []string{"flag --standalone needs a value"}},
 		{[]string{"serve"}, 2, []string{`unexpected argument "serve"`}},

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +45,12 @@ func parseFlags(args []string) (flags, error) {
 			return f, fmt.Errorf("flag --%s needs a value", name)
 		}
 		*into = val
+	}
+	if f.standalone != "" {
+		// net.Listen takes a bare port for every interface.
+		if _, _, err := net.SplitHostPort(f.standalone); err != nil {
+			return f, fmt.Errorf("--standalone: expected host:port, such as 127.0.0.1:9000, or :9000 for every interface; found %q", f.standalone)
+		}
 	}
 	return f, nil
 }

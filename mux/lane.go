@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// laneShards is how many notifications of one provider are under way at a
-// time. Events of one client share a shard, which keeps their order.
+// laneShards is in how many groups a lane's clients fall. Events of one client
+// share a shard, which keeps their order; a Conn that is no Streamer has one event
+// of each shard under way at a time.
 const laneShards = 16
 
 // eventOverhead is what a waiting event costs besides its body, roughly: its

@@ -10,8 +10,22 @@ PROGRAMS := ./cmd/hookmux ./examples/go/minimal ./examples/go/login ./examples/g
 HAVE_CC := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)
 RACE    ?= $(if $(HAVE_CC),-race)
 
+# A lane is a language beside Go whose plugins/sdk/NAME/lane.mk has these targets:
+#   lane-NAME   install what its tests need to $(call lane-dir,NAME), and end with
+#               a file "ready" there
+#   check-NAME  lint, types, and whether its generated code is stale
+#   test-NAME   the SDK's own tests, and those of the examples in the language
+#   sdk-NAME    build its package into ./dist, with the version $(VERSION)
+# mux/muxtest/lanes says which of them can run here.
+LANE     := $(GO) run ./mux/muxtest/lanes/lane
+LANES    := $(patsubst plugins/sdk/%/lane.mk,%,$(wildcard plugins/sdk/*/lane.mk))
+DIST     := dist
+lane-dir  = $(shell $(LANE) dir $(1))
+# $(call each-lane,TARGET) makes TARGET-NAME of every lane that is there; the others are named.
+each-lane = @ready=$$($(LANE) ready $(LANES)) && for l in $$ready; do $(MAKE) --no-print-directory $(1)-$$l || exit 1; done
+
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-e2e lint generate check-generated clean
+.PHONY: help build demo test bench bench-e2e lint generate check-generated clean lanes check-lanes sdk
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +37,18 @@ build: ## Build hookmux and the example plugins into ./bin
 demo: build ## See it work: a broker, hookmux, three plugins (ARGS=--once to end by itself)
 	$(BIN)/hookmux demo $(ARGS)
 
-test: ## Run every test
+test: ## Run every test; says which languages it left out (HOOKMUX_LANES=all: none may be)
 	@$(if $(RACE),,echo "left out: the race detector, which needs a C compiler (install gcc to have it)")
 	$(GO) vet ./...
 	$(GO) test $(RACE) -timeout 10m ./...
+	$(call each-lane,test)
+
+lanes: $(addprefix lane-,$(LANES)) ## Install what the tests of the other languages need, outside of this folder
+
+check-lanes: ## Lint, types and generated code of the other languages
+	$(call each-lane,check)
+
+sdk: $(addprefix sdk-,$(LANES)) ## Build the SDKs' packages into ./dist
 
 bench: ## Package benchmarks, in benchstat's format
 	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...
@@ -47,4 +69,6 @@ check-generated: generate ## Fail when generated code is stale
 	@test -z "$$(git status --porcelain -- proto)" || { git status --short -- proto; echo "generated files are not committed"; exit 1; }
 
 clean: ## Remove what make made
-	rm -rf $(BIN)
+	rm -rf $(BIN) $(DIST)
+
+include $(wildcard plugins/sdk/*/lane.mk)

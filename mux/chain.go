@@ -128,7 +128,7 @@ func (m *Mux) decide(ctx context.Context, ev *Event, routes []route) []byte {
 		}
 		if f := r.p.decide(ctx, v, start, deadline); f.reason != ReasonNone {
 			r.p.missing(ev, f)
-			v.fail(r.p.Name(), r.p.spec.OnFailure[ev.Hook])
+			v.fail(r.p.Name(), r.p.spec.OnFailure[ev.Hook][f.reason])
 		}
 		if v.final {
 			break
@@ -166,7 +166,7 @@ func (p *Provider) missing(ev *Event, f failure) {
 	if !ok {
 		return
 	}
-	attrs := []any{"hook", ev.Hook.String(), "client", ev.Client(), "reason", f.reason.String(), "error", f.err, "policy", p.spec.OnFailure[ev.Hook].String()}
+	attrs := []any{"hook", ev.Hook.String(), "client", ev.Client(), "reason", f.reason.String(), "error", f.err, "policy", p.spec.OnFailure[ev.Hook][f.reason].String()}
 	if held > 0 {
 		attrs = append(attrs, "more_like_it", held)
 	}

@@ -112,7 +112,7 @@ func TestChainIsEMQXs(t *testing.T) {
 		var conns []*fake
 		for i, s := range chain {
 			spec := Spec{Name: fmt.Sprint(i)}
-			spec.OnFailure[h] = s.policy
+			spec.OnFailure[h] = Always(s.policy)
 			c := &fake{decide: func(context.Context, Hook, []byte) ([]byte, error) { return s.answer(h) }}
 			p := NewProvider(spec, quiet)
 			if err := p.Up(c, []HookSpec{{Hook: h, Topics: s.topics}}); err != nil {
@@ -195,7 +195,7 @@ func TestRequestIsTheBrokersBytesUntilChanged(t *testing.T) {
 		var providers []*Provider
 		for _, c := range conns {
 			spec := Spec{}
-			spec.OnFailure[h] = Ignore
+			spec.OnFailure[h] = Always(Ignore)
 			providers = append(providers, newProvider(t, spec, &fake{decide: c.decide}, wants(h)...))
 		}
 		newMux(Options{}, providers...).Dispatch(t.Context(), NewEvent(h, body))

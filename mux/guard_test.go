@@ -47,7 +47,7 @@ func TestAnswerIsThereBeforeTheDeadline(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				spec := Spec{Timeout: tt.a}
-				spec.OnFailure[ClientAuthenticate] = Ignore
+				spec.OnFailure[ClientAuthenticate] = Always(Ignore)
 				first := newProvider(t, spec, hangs(), wants(ClientAuthenticate)...)
 				spec.Timeout = tt.b
 				second := newProvider(t, spec, hangs(), wants(ClientAuthenticate)...)
@@ -76,7 +76,7 @@ func TestSharedDeadlineIsNotHeldAgainstTheNext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		spec := Spec{Timeout: 2 * time.Second, Breaker: BreakerSpec{Failures: 2}}
-		spec.OnFailure[ClientAuthenticate] = Ignore
+		spec.OnFailure[ClientAuthenticate] = Always(Ignore)
 		slow := newProvider(t, spec, takes(1900*time.Millisecond, ignoreResponse), wants(ClientAuthenticate)...)
 		next := newProvider(t, spec, takes(300*time.Millisecond, ignoreResponse), wants(ClientAuthenticate)...)
 		m := newMux(Options{Timeout: 2 * time.Second}, slow, next)

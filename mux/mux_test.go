@@ -48,7 +48,7 @@ func TestNotReadyInTime(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				spec := Spec{Hooks: wants(ClientAuthenticate, ClientDisconnected)}
-				spec.OnFailure[ClientAuthenticate] = policy
+				spec.OnFailure[ClientAuthenticate] = Always(policy)
 				p := newProvider(t, spec, nil)
 				m := New(Options{Log: quiet})
 				m.SetProviders([]*Provider{p})

@@ -1,6 +1,9 @@
 package mux
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Policy is what a valued hook does without an answer. The zero value denies.
 type Policy uint8
@@ -27,6 +30,35 @@ func ParsePolicy(s string) (Policy, error) {
 		}
 	}
 	return 0, fmt.Errorf("%q is no failure policy: use deny, ignore or allow", s)
+}
+
+// Policies are what a valued hook does without an answer, by the Reason why.
+// The zero value denies whatever the reason.
+type Policies [ReasonCanceled + 1]Policy
+
+// Always is the same policy for every reason.
+func Always(p Policy) (all Policies) {
+	for r := range all {
+		all[r] = p
+	}
+	return all
+}
+
+func (p Policies) String() string {
+	if p == Always(p[ReasonError]) {
+		return p[ReasonError].String()
+	}
+	var words []string
+	for _, c := range Causes() {
+		words = append(words, c.String()+": "+p[c].String())
+	}
+	return strings.Join(words, ", ")
+}
+
+// Causes are the reasons that failure policies tell apart. A broker that gave up
+// is none: nobody hears what follows.
+func Causes() []Reason {
+	return []Reason{ReasonError, ReasonTimeout, ReasonBreakerOpen, ReasonOverload, ReasonDown, ReasonInvalid}
 }
 
 // Overflow is what a full lane does with one more event. The zero value drops it.

@@ -77,7 +77,8 @@ func TestFailurePolicyForEveryCause(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						spec := cause.spec
 						spec.Hooks = wants(h)
-						spec.OnFailure[h] = policy
+						spec.OnFailure[h] = Always((policy + 1) % 3)
+						spec.OnFailure[h][cause.reason] = policy
 						p := newProvider(t, spec, nil)
 						if cause.conn != nil {
 							up(t, p, &fake{decide: cause.conn.decide}, wants(h)...)

@@ -140,7 +140,7 @@ func (p *Provider) stillDecides(wants []HookSpec) error {
 	}
 	for _, before := range p.wants {
 		h := before.Hook
-		if h.Valued() && p.spec.OnFailure[h] != Ignore && !slices.ContainsFunc(wants, func(w HookSpec) bool { return w.Hook == h }) {
+		if h.Valued() && p.spec.OnFailure[h][ReasonDown] != Ignore && !slices.ContainsFunc(wants, func(w HookSpec) bool { return w.Hook == h }) {
 			return fmt.Errorf("it decided %s before and does not declare it any more; if that is meant, restart hookmux", h)
 		}
 	}

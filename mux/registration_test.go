@@ -99,7 +99,7 @@ func TestBrokerIsToldOnlyNamesThatItsVersionKnows(t *testing.T) {
 
 func TestRegistrationNeverShrinksWhileLoaded(t *testing.T) {
 	t.Parallel()
-	p := newProvider(t, Spec{OnFailure: [NumHooks]Policy{MessagePublish: Ignore}}, &fake{}, append(wants(ClientConnect), HookSpec{Hook: MessagePublish, Topics: []string{"a"}})...)
+	p := newProvider(t, Spec{OnFailure: [NumHooks]Policies{MessagePublish: Always(Ignore)}}, &fake{}, append(wants(ClientConnect), HookSpec{Hook: MessagePublish, Topics: []string{"a"}})...)
 	m := newMux(Options{}, p)
 	expect := func(when string, got []string, want ...string) {
 		t.Helper()
@@ -207,19 +207,25 @@ func TestProviderCountsBeforeItsFirstStart(t *testing.T) {
 	t.Parallel()
 	ignorer := Spec{}
 	for h := range ignorer.OnFailure {
-		ignorer.OnFailure[h] = Ignore
+		ignorer.OnFailure[h] = Always(Ignore)
 	}
 	partly := ignorer
-	partly.OnFailure[ClientAuthorize] = Deny
+	partly.OnFailure[ClientAuthorize] = Always(Deny)
+	var up, down Spec
+	up.OnFailure[ClientAuthorize][ReasonDown] = Ignore
+	down.OnFailure = ignorer.OnFailure
+	down.OnFailure[ClientAuthorize][ReasonDown] = Allow
 	for name, tt := range map[string]struct {
 		spec Spec
 		want []string
 	}{
-		"every valued hook that may not pass": {Spec{}, []string{"client.authenticate", "client.authorize", "message.publish"}},
-		"only what is not ignored":            {partly, []string{"client.authorize"}},
-		"nothing":                             {ignorer, nil},
-		"what the config lists":               {Spec{Hooks: []HookSpec{{Hook: MessagePublish, Topics: []string{"a"}}, {Hook: ClientConnect}}}, []string{"client.connect", "message.publish(a)"}},
-		"nothing that the config lists":       {Spec{Hooks: []HookSpec{}}, nil},
+		"what is ignored while it is down":     {up, []string{"client.authenticate", "message.publish"}},
+		"what is not ignored while it is down": {down, []string{"client.authorize"}},
+		"every valued hook that may not pass":  {Spec{}, []string{"client.authenticate", "client.authorize", "message.publish"}},
+		"only what is not ignored":             {partly, []string{"client.authorize"}},
+		"nothing":                              {ignorer, nil},
+		"what the config lists":                {Spec{Hooks: []HookSpec{{Hook: MessagePublish, Topics: []string{"a"}}, {Hook: ClientConnect}}}, []string{"client.connect", "message.publish(a)"}},
+		"nothing that the config lists":        {Spec{Hooks: []HookSpec{}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -242,7 +248,7 @@ func TestProviderMustGoOnDeciding(t *testing.T) {
 	if err := p.Up(&fake{}, wants(ClientAuthenticate, MessagePublish)); err != nil {
 		t.Errorf("refused, though it decides more: %v", err)
 	}
-	free := newProvider(t, Spec{OnFailure: [NumHooks]Policy{ClientAuthenticate: Ignore}}, &fake{}, wants(ClientAuthenticate)...)
+	free := newProvider(t, Spec{OnFailure: [NumHooks]Policies{ClientAuthenticate: Always(Ignore)}}, &fake{}, wants(ClientAuthenticate)...)
 	if err := free.Up(&fake{}, wants(ClientConnected)); err != nil {
 		t.Errorf("refused, though its policy is ignore: %v", err)
 	}

@@ -15,7 +15,7 @@ type Spec struct {
 	// before it has ever started. nil: whatever it declares.
 	Hooks []HookSpec
 	// OnFailure is what a valued hook does without an answer.
-	OnFailure [NumHooks]Policy
+	OnFailure [NumHooks]Policies
 	// Timeout bounds one call, within the event's deadline. Default 2 s.
 	Timeout time.Duration
 	// Concurrency bounds the decisions asked of it at a time; more wait, within
@@ -112,7 +112,7 @@ func (s *Spec) beforeStart() []HookSpec {
 	}
 	var out []HookSpec
 	for _, h := range Hooks() {
-		if h.Valued() && s.OnFailure[h] != Ignore {
+		if h.Valued() && s.OnFailure[h][ReasonDown] != Ignore {
 			out = append(out, HookSpec{Hook: h})
 		}
 	}

@@ -84,6 +84,8 @@ type Provider struct {
 	// StartTimeout is how long the plugin may take to start.
 	StartTimeout time.Duration
 
+	optional bool // required: false
+
 	// URL is where a remote listens, http://host:port or https://host:port;
 	// empty for a plugin.
 	URL string

@@ -143,7 +143,7 @@ func describe(c *Config) string {
 			fmt.Fprintf(&b, "  hook %s %q\n", h.Hook, h.Topics)
 		}
 		for _, h := range mux.Hooks() {
-			if p.OnFailure[h] != mux.Deny {
+			if p.OnFailure[h] != mux.Always(mux.Deny) {
 				fmt.Fprintf(&b, "  on failure %s: %s\n", h, p.OnFailure[h])
 			}
 		}

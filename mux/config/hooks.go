@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hookmux/hookmux/mux"
@@ -148,17 +149,17 @@ func topics(into *[]string) value {
 	}}
 }
 
-// onFailure is a word for all valued hooks, or a mapping from hook to word.
-func onFailure(into *[mux.NumHooks]mux.Policy) value {
-	expects := "one of " + strings.Join(mux.PolicyNames(), ", ") + ", or a mapping from hook to one of them"
+// onFailure is a failure policy for all valued hooks, or a mapping from hook to
+// failure policy. A policy is a word, or a mapping from cause to word.
+func onFailure(into *[mux.NumHooks]mux.Policies) value {
+	expects := "one of " + strings.Join(mux.PolicyNames(), ", ") + ", or a mapping from hook or cause to one of them"
 	return value{expects: expects, words: mux.PolicyNames(), read: func(r *reader, path string, n *node) {
 		if n.kind != mapping && n.kind != text {
 			r.fail(n.line, path, "expected %s; found %s", expects, show(n))
 			return
 		}
-		if n.kind == text {
-			if w, ok := r.word(path, n, mux.PolicyNames()); ok {
-				p, _ := mux.ParsePolicy(w)
+		if n.kind == text || len(n.pairs) > 0 && isCause(n.pairs[0].key) {
+			if p, ok := r.policies(path, n); ok {
 				for _, h := range mux.Hooks() {
 					if h.Valued() {
 						into[h] = p
@@ -169,12 +170,55 @@ func onFailure(into *[mux.NumHooks]mux.Policy) value {
 		}
 		for _, p := range n.pairs {
 			at := join(path, p.key)
+			if isCause(p.key) {
+				r.fail(p.line, at, "a cause cannot stand beside a hook; put it into the hook's own mapping, such as {client.authenticate: {timeout: ignore}}")
+				continue
+			}
 			h, ok := r.hook(p.line, at, p.key, false, mux.Hook.Valued, "EMQX expects no answer to it")
-			if w, isWord := r.word(at, p.value, mux.PolicyNames()); ok && isWord {
-				into[h], _ = mux.ParsePolicy(w)
+			if policies, right := r.policies(at, p.value); ok && right {
+				into[h] = policies
 			}
 		}
 	}}
+}
+
+// isCause says what a key is meant to be: every hook's name has a dot, no
+// cause's has.
+func isCause(key string) bool { return !strings.Contains(key, ".") && nearHook(key) == "" }
+
+// policies is a word for every cause, or a mapping from cause to word; a cause
+// that it leaves out is denied.
+func (r *reader) policies(path string, n *node) (p mux.Policies, ok bool) {
+	if n.kind != mapping {
+		w, ok := r.word(path, n, mux.PolicyNames())
+		if ok {
+			word, _ := mux.ParsePolicy(w)
+			p = mux.Always(word)
+		}
+		return p, ok
+	}
+	ok = true
+	for _, pair := range n.pairs {
+		at := join(path, pair.key)
+		i := slices.Index(causeNames(), pair.key)
+		if i < 0 {
+			r.fail(pair.line, at, "%s is no cause of a missing answer%s Allowed: %s", quote(pair.key), orStop(didYouMean(pair.key, causeNames())), strings.Join(causeNames(), ", "))
+		}
+		w, isWord := r.word(at, pair.value, mux.PolicyNames())
+		if i < 0 || !isWord {
+			ok = false
+			continue
+		}
+		p[mux.Causes()[i]], _ = mux.ParsePolicy(w)
+	}
+	return p, ok
+}
+
+func causeNames() (names []string) {
+	for _, c := range mux.Causes() {
+		names = append(names, c.String())
+	}
+	return names
 }
 
 // defaults is a mapping from access hook to allow or deny.

@@ -80,6 +80,15 @@ func (r *reader) provider(path string, n *node, p *Provider, first map[string]in
 			p.StartTimeout = DefaultStartTimeout
 		}
 	}
+	if _, ok := given["on_failure"]; ok && p.optional {
+		r.fail(given["required"].line, join(path, "required"), "required: false is short for on_failure: ignore, and on_failure is given too; leave out one of them")
+	} else if p.optional {
+		for _, h := range mux.Hooks() {
+			if h.Valued() {
+				p.OnFailure[h] = mux.Always(mux.Ignore)
+			}
+		}
+	}
 	hooks, narrowed := given["hooks"]
 	narrowed = narrowed && len(p.Hooks) == len(hooks.value.items) // else the list has errors of its own
 	if at, ok := given["on_failure"]; ok && at.value.kind == mapping && narrowed {

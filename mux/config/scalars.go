@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -140,6 +141,19 @@ func (r *reader) word(path string, n *node, words []string) (string, bool) {
 	}
 	r.fail(n.line, path, "expected %s; found %s%s", expects, show(n), near)
 	return "", false
+}
+
+// truth is true or false.
+func truth(set func(bool)) value {
+	v := value{expects: "true or false", words: []string{"true", "false"}}
+	v.read = func(r *reader, path string, n *node) {
+		if n.kind == boolean || n.filled && slices.Contains(v.words, n.text) {
+			set(strings.EqualFold(n.text, "true"))
+			return
+		}
+		r.fail(n.line, path, "expected %s; found %s", v.expects, show(n))
+	}
+	return v
 }
 
 var providerName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)

@@ -116,7 +116,7 @@ func (v *value) response() []byte {
 }
 
 // decide asks the providers one after another, each with the value so far.
-func (m *Mux) decide(ctx context.Context, ev *Event, routes []route) []byte {
+func (m *Mux) decide(ctx context.Context, ev *Event, routes []route, defaults map[Hook]bool) []byte {
 	v := newValue(ev)
 	start, deadline := time.Now(), m.deadline(ctx)
 	for i := range routes {
@@ -134,7 +134,7 @@ func (m *Mux) decide(ctx context.Context, ev *Event, routes []route) []byte {
 			break
 		}
 	}
-	if allow, ok := m.opts.Defaults[ev.Hook]; ok && !v.decided {
+	if allow, ok := defaults[ev.Hook]; ok && !v.decided {
 		v.setAllowed(allow)
 		v.decided, v.by = true, "default"
 	}

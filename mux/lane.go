@@ -23,7 +23,7 @@ const eventOverhead = 256
 // breaker is open they wait; an event whose delivery failed is not tried again,
 // since it may have been handled, or may be what kills the provider.
 type lane struct {
-	p      *Provider
+	p      *running
 	events atomic.Int64
 	bytes  atomic.Int64
 	room   notifier // tells when an event has left, for the overflow policy block
@@ -43,7 +43,7 @@ type shard struct {
 	closed  bool
 }
 
-func newLane(p *Provider) *lane {
+func newLane(p *running) *lane {
 	l := &lane{p: p, seed: maphash.MakeSeed()}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
@@ -59,7 +59,7 @@ func (l *lane) push(ctx context.Context, ev *Event) {
 	if hooks[ev.Hook].kind != lifecycle {
 		l.p.stats.Sent.Add(1)
 	}
-	i := int(maphash.Bytes(l.seed, ev.client) % laneShards)
+	i := l.shard(ev)
 	s := &l.shards[i]
 	if r := l.reserve(ctx, ev, s); r != ReasonNone {
 		l.drop(ev, r, nil)
@@ -73,7 +73,7 @@ func (l *lane) push(ctx context.Context, ev *Event) {
 		return
 	}
 	// An idle shard's event may go straight out: nothing is ahead of it.
-	if !s.running && l.post(l.p.link.Load(), ev, i) == posted {
+	if !s.running && l.post(l.p.current().link.Load(), ev, i) == posted {
 		s.mu.Unlock()
 		return
 	}
@@ -89,24 +89,41 @@ func (l *lane) push(ctx context.Context, ev *Event) {
 	}
 }
 
+// busy says whether events of ev's client wait or are under way.
+func (l *lane) busy(ev *Event) bool {
+	if l.events.Load() == 0 {
+		return false
+	}
+	i := l.shard(ev)
+	s := &l.shards[i]
+	s.mu.Lock()
+	waiting := s.running || s.head < len(s.queue)
+	s.mu.Unlock()
+	lk := l.p.current().link.Load()
+	return waiting || l.p.holdsBack(i) != nil || lk != nil && lk.outbox != nil && lk.outbox.awaitShard(i) != nil
+}
+
+func (l *lane) shard(ev *Event) int { return int(maphash.Bytes(l.seed, ev.client) % laneShards) }
+
 // reserve makes room for the event as the overflow policy says.
 func (l *lane) reserve(ctx context.Context, ev *Event, s *shard) Reason {
-	if cost(ev) > l.p.spec.Lane.Bytes {
-		return ReasonLaneFull
-	}
 	for {
+		bounds := &l.p.current().spec.Lane
+		if cost(ev) > bounds.Bytes {
+			return ReasonLaneFull
+		}
 		var wait <-chan struct{}
-		if l.p.spec.Lane.Overflow == Block {
+		if bounds.Overflow == Block {
 			wait = l.room.wait() // before the attempt, so that no change is missed
 		}
-		if l.events.Add(1) <= int64(l.p.spec.Lane.Events) {
-			if l.bytes.Add(cost(ev)) <= l.p.spec.Lane.Bytes {
+		if l.events.Add(1) <= int64(bounds.Events) {
+			if l.bytes.Add(cost(ev)) <= bounds.Bytes {
 				return ReasonNone
 			}
 			l.bytes.Add(-cost(ev))
 		}
 		l.events.Add(-1)
-		switch l.p.spec.Lane.Overflow {
+		switch bounds.Overflow {
 		case DropOldest:
 			if !l.dropOldest(s) {
 				return ReasonLaneFull
@@ -142,7 +159,7 @@ func (l *lane) dropOldest(from *shard) bool {
 func (l *lane) release(ev *Event) {
 	l.bytes.Add(-cost(ev))
 	l.events.Add(-1)
-	if l.p.spec.Lane.Overflow == Block {
+	if l.p.current().spec.Lane.Overflow == Block {
 		l.room.broadcast()
 	}
 }
@@ -208,9 +225,17 @@ func (l *lane) settle(ev *Event, reason Reason, err error) {
 // its breaker to let a call through, and settles it, or has the outbox do so.
 func (l *lane) deliver(ev *Event, shard int) {
 	for l.ctx.Err() == nil {
-		lk := l.p.link.Load()
+		p := l.p.current()
+		lk := p.link.Load()
 		if lk == nil && hooks[ev.Hook].kind == lifecycle {
 			break // whoever starts is told anew which brokers there are
+		}
+		if told := l.p.holdsBack(shard); told != nil {
+			select {
+			case <-told:
+			case <-l.ctx.Done():
+			}
+			continue
 		}
 		var probe <-chan time.Time
 		if lk != nil && lk.outbox != nil && hooks[ev.Hook].kind != lifecycle {
@@ -227,16 +252,19 @@ func (l *lane) deliver(ev *Event, shard int) {
 				}
 				continue
 			case linkGone:
-				select {
-				case <-lk.gone:
-				case <-l.ctx.Done():
-				}
+				l.awaitEnd(lk)
 				continue
 			default: // its breaker is open
 				probe = time.After(l.probeAfter())
 			}
 		} else if lk != nil {
-			reason, retry, err := l.p.notify(l.ctx, lk, ev.Hook, ev.Body)
+			lk.calls.enter()
+			if l.p.current().link.Load() != lk {
+				lk.calls.leave() // replaced meanwhile, perhaps settled
+				continue
+			}
+			reason, retry, err := p.notify(l.ctx, lk, ev.Hook, ev.Body)
+			lk.calls.leave()
 			switch {
 			case l.ctx.Err() != nil && reason != ReasonNone:
 				l.settle(ev, ReasonShutdown, nil)
@@ -247,15 +275,12 @@ func (l *lane) deliver(ev *Event, shard int) {
 			case reason == ReasonBreakerOpen:
 				probe = time.After(l.probeAfter())
 			default: // the connection is gone, which its host may not have said yet
-				select {
-				case <-lk.gone:
-				case <-l.ctx.Done():
-				}
+				l.awaitEnd(lk)
 				continue
 			}
 		}
 		changed := l.p.linkUp.wait()
-		if l.p.link.Load() != lk {
+		if l.p.current().link.Load() != lk {
 			continue // before wait, so that nobody would have told us
 		}
 		select {
@@ -267,9 +292,23 @@ func (l *lane) deliver(ev *Event, shard int) {
 	l.settle(ev, ReasonShutdown, nil)
 }
 
+// awaitEnd waits until lk is no longer the connection, which its host may not
+// have said yet.
+func (l *lane) awaitEnd(lk *link) {
+	changed := l.p.linkUp.wait()
+	if l.p.current().link.Load() != lk {
+		return
+	}
+	select {
+	case <-lk.gone:
+	case <-changed:
+	case <-l.ctx.Done():
+	}
+}
+
 // probeAfter is the pause before an open breaker is asked again.
 func (l *lane) probeAfter() time.Duration {
-	return min(max(l.p.spec.Breaker.Open/10, time.Millisecond), time.Second)
+	return min(max(l.p.current().spec.Breaker.Open/10, time.Millisecond), time.Second)
 }
 
 // drop counts a lost event and says so, at a bounded rate.
@@ -308,8 +347,14 @@ func (l *lane) close(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	l.stop()
-	if lk := l.p.link.Load(); lk != nil && lk.outbox != nil {
-		lk.outbox.close(ReasonShutdown, nil)
+	links := l.p.retiringLinks()
+	if lk := l.p.current().link.Load(); lk != nil {
+		links = append(links, lk.Link)
+	}
+	for _, lk := range links {
+		if lk.outbox != nil {
+			lk.outbox.close(ReasonShutdown, nil)
+		}
 	}
 	<-done
 }

@@ -13,7 +13,7 @@ import (
 // DefaultEventTimeout is how long a broker waits for an answer at most.
 const DefaultEventTimeout = 4 * time.Second
 
-// Options are what all events share.
+// Options are what all events share. Reconfigure changes Timeout and Defaults.
 type Options struct {
 	// Timeout bounds one event, all providers together; a broker's own deadline
 	// bounds it further. Default 4 s.
@@ -28,7 +28,6 @@ type Options struct {
 // Mux fans events out to providers and merges their answers. All methods may
 // be called from any goroutine.
 type Mux struct {
-	opts    Options
 	log     *slog.Logger
 	table   atomic.Pointer[table]
 	brokers registrations
@@ -47,10 +46,8 @@ func New(opts Options) *Mux {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	m := &Mux{opts: opts, log: opts.Log, ready: make(chan struct{})}
-	t := newTable(nil, opts.Defaults)
-	t.users = newUsers()
-	m.table.Store(t)
+	m := &Mux{log: opts.Log, ready: make(chan struct{})}
+	m.table.Store(newTable(nil, opts.Timeout, opts.Defaults))
 	return m
 }
 
@@ -58,14 +55,30 @@ func New(opts Options) *Mux {
 // once no event is under way any more that still goes to those of before: only
 // then can they be closed without a loss.
 func (m *Mux) SetProviders(providers []*Provider) (drained <-chan struct{}) {
+	return m.swap(func(old *table) *table {
+		m.install(providers)
+		return newTable(providers, old.timeout, old.defaults)
+	})
+}
+
+// Reconfigure is SetProviders with other Options, of which Log stays as it is.
+// An event sees all of the change or nothing of it.
+func (m *Mux) Reconfigure(opts Options, providers []*Provider) (drained <-chan struct{}) {
+	setDefault(&opts.Timeout, DefaultEventTimeout)
+	return m.swap(func(*table) *table {
+		m.install(providers)
+		return newTable(providers, opts.Timeout, opts.Defaults)
+	})
+}
+
+// install puts in place what is new of each provider, and its connection.
+func (m *Mux) install(providers []*Provider) {
+	before := m.table.Load().users
 	for _, p := range providers {
-		p.mu.Lock()
-		p.changed = m.rebuild
-		p.mu.Unlock()
+		if replaced := p.install(m.rebuild); replaced != nil {
+			go replaced.settle(before.gone)
+		}
 	}
-	before := m.swap(func(*table) ([]*Provider, *users) { return providers, newUsers() })
-	before.leave()
-	return before.gone
 }
 
 // Providers are the providers in chain order.
@@ -73,20 +86,20 @@ func (m *Mux) Providers() []*Provider { return m.table.Load().providers }
 
 // rebuild makes a new table after a provider has said what it wants.
 func (m *Mux) rebuild() {
-	m.swap(func(t *table) ([]*Provider, *users) { return t.providers, t.users })
+	m.swap(func(old *table) *table { return newTable(old.providers, old.timeout, old.defaults) })
 }
 
-// swap makes a new table and returns the users of the old one.
-func (m *Mux) swap(next func(*table) ([]*Provider, *users)) (before *users) {
+// swap puts a new table in place; drained is closed when no event is under way
+// with the old one, or one before it.
+func (m *Mux) swap(next func(old *table) *table) (drained <-chan struct{}) {
 	m.mu.Lock()
 	old := m.table.Load()
-	providers, users := next(old)
-	t := newTable(providers, m.opts.Defaults)
-	t.users = users
+	t := next(old)
 	m.table.Store(t)
+	old.users.replacedBy(t.users)
 	m.mu.Unlock()
 	m.warnGrown(t)
-	return old.users
+	return old.users.gone
 }
 
 // enter is the table for one event, which ends with table.users.leave.
@@ -94,7 +107,7 @@ func (m *Mux) enter() *table {
 	for {
 		t := m.table.Load()
 		t.users.enter()
-		if m.table.Load().users == t.users {
+		if m.table.Load() == t {
 			return t
 		}
 		t.users.leave() // replaced meanwhile, perhaps drained
@@ -160,14 +173,14 @@ func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
 		m.notify(ctx, &ev, routes)
 		return emptySuccess
 	}
-	return m.decide(ctx, &ev, routes)
+	return m.decide(ctx, &ev, routes, t.defaults)
 }
 
 // deadline is when the answer has to be ready: the smaller of the broker's and
 // our own, less a reserve for the way back.
 func (m *Mux) deadline(ctx context.Context) time.Time {
 	now := time.Now()
-	d := now.Add(m.opts.Timeout)
+	d := now.Add(m.table.Load().timeout)
 	if theirs, ok := ctx.Deadline(); ok {
 		left := theirs.Sub(now)
 		if ours := now.Add(left - reserve(left)); ours.Before(d) {
@@ -211,7 +224,8 @@ func (m *Mux) notifyBlocking(ctx context.Context, ev *Event, routes []route) {
 			continue
 		}
 		wg.Go(func() {
-			if r.p.spec.Delivery == Sync {
+			// What waits since delivery was async is not overtaken.
+			if r.p.spec.Delivery == Sync && !r.p.lane.busy(ev) {
 				r.p.notifySync(ctx, ev)
 			} else {
 				r.p.lane.push(ctx, ev)

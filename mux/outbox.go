@@ -23,10 +23,10 @@ const (
 // one after another, too: the oldest, when there was no reply to any of the shard
 // for as long as one may take.
 type outbox struct {
-	lane    *lane
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	conn    Streamer
-	room    notifier // tells when the window has room again
+	lane  *lane
+	conn  Streamer
+	room  notifier      // tells when the window has room again
+	empty chan struct{} // closed when the outbox is retired and nothing is open
 
 	mu      sync.Mutex
 	open    map[uint64]sent
@@ -35,6 +35,7 @@ type outbox struct {
 	next    uint64 // id of the next event
 	timer   *time.Timer
 	starved bool // somebody found the window full
+	retired bool // another link has taken over
 	closed  bool
 }
 
@@ -52,8 +53,8 @@ type sent struct {
 	done  func(error) // of the breaker
 }
 
-func newOutbox(l *lane, breaker *gobreaker.TwoStepCircuitBreaker[struct{}], conn Streamer) *outbox {
-	o := &outbox{lane: l, breaker: breaker, conn: conn, open: make(map[uint64]sent), next: 1}
+func newOutbox(l *lane, conn Streamer) *outbox {
+	o := &outbox{lane: l, conn: conn, empty: make(chan struct{}), open: make(map[uint64]sent), next: 1}
 	conn.Replies(o.replied)
 	return o
 }
@@ -74,10 +75,13 @@ func (l *lane) post(lk *link, ev *Event, shard int) postResult {
 	if lk == nil || lk.outbox == nil || hooks[ev.Hook].kind == lifecycle || l.ctx.Err() != nil {
 		return notPostable
 	}
-	return lk.outbox.post(ev, shard)
+	if l.p.holdsBack(shard) != nil {
+		return windowFull
+	}
+	return lk.outbox.post(lk.notify, ev, shard)
 }
 
-func (o *outbox) post(ev *Event, shard int) postResult {
+func (o *outbox) post(breaker *gobreaker.TwoStepCircuitBreaker[struct{}], ev *Event, shard int) postResult {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := &o.shares[shard]
@@ -88,11 +92,11 @@ func (o *outbox) post(ev *Event, shard int) postResult {
 		o.starved = true
 		return windowFull
 	}
-	done, err := o.breaker.Allow()
+	done, err := breaker.Allow()
 	if err != nil {
 		return notPostable
 	}
-	timeout := o.lane.p.spec.Timeout
+	timeout := o.lane.p.current().spec.Timeout
 	if err := o.conn.Post(o.next, ev.Hook, ev.client, ev.Body, timeout); err != nil {
 		done(errNotItsFault)
 		if errors.Is(err, ErrNoRoom) {
@@ -156,7 +160,10 @@ func (o *outbox) remove(id uint64, s *sent) (starved bool) {
 		}
 		sh.ids = sh.ids[1:]
 	}
-	starved, o.starved = o.starved, false
+	starved, o.starved = o.starved || o.retired && sh.open == 0, false
+	if o.retired && len(o.open) == 0 {
+		o.end()
+	}
 	return starved
 }
 
@@ -167,7 +174,7 @@ func (o *outbox) settle(s *sent, r Reason, err error) {
 
 // expire gives up the oldest event of each shard that has made no progress.
 func (o *outbox) expire() {
-	timeout := o.lane.p.spec.Timeout
+	timeout := o.lane.p.current().spec.Timeout
 	now := time.Now()
 	again := time.Duration(-1)
 	var late []sent
@@ -206,7 +213,7 @@ func (o *outbox) expire() {
 func (o *outbox) close(r Reason, err error) {
 	o.mu.Lock()
 	open := o.open
-	o.open, o.closed = nil, true
+	o.open, o.shares, o.closed = nil, [laneShards]share{}, true
 	if o.timer != nil {
 		o.timer.Stop()
 	}
@@ -216,4 +223,34 @@ func (o *outbox) close(r Reason, err error) {
 		s.done(errNotItsFault)
 		o.settle(&s, r, err)
 	}
+	o.room.broadcast()
+}
+
+// retire has the outbox end once nothing is open any more.
+func (o *outbox) retire() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.retired = true
+	if len(o.open) == 0 && !o.closed {
+		o.end()
+	}
+}
+
+func (o *outbox) end() {
+	if !o.closed {
+		o.closed = true
+		close(o.empty)
+	}
+}
+
+// awaitShard is a channel that is closed when something of the shard may have
+// been settled; nil when nothing is open.
+func (o *outbox) awaitShard(shard int) <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.shares[shard].open == 0 {
+		return nil
+	}
+	o.starved = true
+	return o.room.wait()
 }

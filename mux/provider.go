@@ -2,7 +2,6 @@ package mux
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -42,43 +40,59 @@ type Streamer interface {
 	Cancel(id uint64)
 }
 
-// Provider is one answerer of events, as the engine sees it: its guard, its
-// lane, and the connection that its host puts in with Up and takes out with
-// Down.
+// Provider is one answerer of events under one Spec: its guard, its lane, and
+// the connection that its host gives it. A Provider never changes its Spec;
+// With makes the next one, which carries on where this one is.
 type Provider struct {
 	spec  Spec
-	log   *slog.Logger
 	slots *semaphore.Weighted
-	lane  *lane
-	stats Stats
+	link  atomic.Pointer[link] // nil while down
+	next  *Link                // what SetProviders connects it to
+	wants []HookSpec           // what to ask it; guarded by mu
+	*running
+}
 
-	link   atomic.Pointer[link] // nil while down
-	linkUp notifier             // tells when there is a new link
-
-	mu      sync.Mutex // guards what follows
-	wants   []HookSpec // what to ask it
-	known   bool       // wants is what the provider declared
-	changed func()     // told after wants changed
-
+// running is what a provider keeps whatever becomes of its Spec.
+type running struct {
+	log     *slog.Logger
+	lane    *lane
+	stats   Stats
+	now     atomic.Pointer[Provider] // the one that is in place
+	linkUp  notifier                 // tells when there is a new link
 	failLog [numReasons]rateLimit
+
+	retiring atomic.Pointer[[]*Link] // replaced and not yet settled; nil for none
+
+	mu       sync.Mutex // guards what follows, and changes of now and its link
+	declared []HookSpec // what it declared last
+	known    bool       // declared is what it said since we started
+	changed  func()     // told after wants changed
 }
 
-// link is what lives as long as one process or connection of a provider:
-// a fresh process starts with closed breakers.
-type link struct {
-	conn      Conn
-	decisions [NumHooks]*gobreaker.TwoStepCircuitBreaker[struct{}] // nil for what it does not decide
-	notify    *gobreaker.TwoStepCircuitBreaker[struct{}]
-	outbox    *outbox       // nil when conn is no Streamer
-	gone      chan struct{} // closed by Down
-}
+// current is the Provider that is in place.
+func (r *running) current() *Provider { return r.now.Load() }
 
 // NewProvider makes a provider that is down. Close ends it.
 func NewProvider(spec Spec, log *slog.Logger) *Provider {
-	p := &Provider{spec: spec.withDefaults(), log: log.With("provider", spec.Name)}
-	p.slots = semaphore.NewWeighted(int64(p.spec.Concurrency))
-	p.lane = newLane(p)
+	r := &running{log: log.With("provider", spec.Name)}
+	r.lane = newLane(r)
+	p := r.under(spec)
 	p.wants = p.spec.beforeStart()
+	r.now.Store(p)
+	return p
+}
+
+// With is the provider under another Spec, to be put in place by
+// Mux.SetProviders: it keeps the name, connection, lane and counters. Only one of them
+// can be closed.
+func (p *Provider) With(spec Spec) *Provider {
+	spec.Name = p.spec.Name
+	return p.under(spec)
+}
+
+func (r *running) under(spec Spec) *Provider {
+	p := &Provider{spec: spec.withDefaults(), running: r}
+	p.slots = semaphore.NewWeighted(int64(p.spec.Concurrency))
 	return p
 }
 
@@ -88,89 +102,78 @@ func (p *Provider) Name() string { return p.spec.Name }
 // Spec is what the provider was made from, defaults filled in.
 func (p *Provider) Spec() Spec { return p.spec }
 
-// Up makes conn the provider's connection. declared is what OnProviderLoaded
-// answered; an error says why it cannot be served, and leaves the provider
-// down.
-func (p *Provider) Up(conn Conn, declared []HookSpec) error {
-	for _, d := range declared {
-		for _, f := range d.Topics {
-			if err := CheckTopicFilter(f); err != nil {
-				return fmt.Errorf("it declares %s with an invalid filter: %w", d.Hook, err)
-			}
-		}
-	}
-	wants, err := p.spec.effective(declared)
-	if err != nil {
-		return err
-	}
-	if err := p.stillDecides(wants); err != nil {
-		return err
-	}
-	l := &link{conn: conn, gone: make(chan struct{})}
-	for _, w := range wants {
-		if w.Hook.Valued() {
-			l.decisions[w.Hook] = p.newBreaker(w.Hook.String())
-		}
-	}
-	l.notify = p.newBreaker("notifications")
-	if s, ok := conn.(Streamer); ok {
-		l.outbox = newOutbox(p.lane, l.notify, s)
-	}
-
+// Assume has the provider count for these hooks, which it declared in an earlier
+// life, until it has started. Call it before SetProviders.
+func (p *Provider) Assume(declared []HookSpec) {
 	p.mu.Lock()
-	p.wants, p.known = wants, true
-	changed := p.changed
-	p.mu.Unlock()
-	// The route table first, so that it is not asked by an old one.
-	if changed != nil {
-		changed()
+	defer p.mu.Unlock()
+	if wants, err := p.spec.wants(declared); err == nil && !p.known && p.spec.Hooks == nil {
+		p.declared, p.wants = declared, wants
 	}
-	p.setLink(l)
-	p.linkUp.broadcast()
-	return nil
 }
 
-// stillDecides says whether the provider still wants each valued hook that it
-// decided before and that may not pass without it: a restart must not open a hole.
-func (p *Provider) stillDecides(wants []HookSpec) error {
+// Accepts says why the provider cannot be served under this Spec, if it declares
+// what it declared last.
+func (p *Provider) Accepts() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.known {
 		return nil
 	}
+	_, err := p.spec.wants(p.declared)
+	return err
+}
+
+// Up makes conn the provider's connection, in short for NewLink and Link.Up.
+func (p *Provider) Up(conn Conn, declared []HookSpec) error { return p.NewLink(conn, declared).Up() }
+
+// Down takes the provider's connection away, in short for Link.Down.
+func (p *Provider) Down() {
+	if lk := p.current().link.Load(); lk != nil {
+		lk.Down()
+	}
+}
+
+// StillDecides says whether the provider, if it declares this, still wants each
+// valued hook that it decided before and that may not pass without it: a restart
+// must not open a hole.
+func (p *Provider) StillDecides(declared []HookSpec) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current().stillDecides(declared)
+}
+
+func (p *Provider) stillDecides(declared []HookSpec) error {
+	if !p.known {
+		return nil
+	}
 	for _, before := range p.wants {
 		h := before.Hook
-		if h.Valued() && p.spec.OnFailure[h][ReasonDown] != Ignore && !slices.ContainsFunc(wants, func(w HookSpec) bool { return w.Hook == h }) {
-			return fmt.Errorf("it decided %s before and does not declare it any more; if that is meant, restart hookmux", h)
+		if h.Valued() && p.spec.OnFailure[h][ReasonDown] != Ignore && !slices.ContainsFunc(declared, func(w HookSpec) bool { return w.Hook == h }) {
+			return fmt.Errorf("it decided %s before and does not declare it any more; if that is meant, list its hooks in the config, without this one", h)
 		}
 	}
 	return nil
-}
-
-// Down takes the connection away: decisions follow the failure policy,
-// notifications wait in the lane. What the provider wants stays known.
-func (p *Provider) Down() {
-	p.setLink(nil)
-}
-
-func (p *Provider) setLink(l *link) {
-	if old := p.link.Swap(l); old != nil {
-		close(old.gone)
-		if old.outbox != nil {
-			old.outbox.close(ReasonDown, ErrDown)
-		}
-	}
 }
 
 // IsUp says whether the provider has a connection.
 func (p *Provider) IsUp() bool { return p.link.Load() != nil }
 
 // Wants is what the provider is asked, and whether that is known: before its
-// first start, without `hooks` in the config, it is every valued hook.
+// first start, without `hooks` in the config or news of an earlier life, it is
+// every valued hook.
 func (p *Provider) Wants() (wants []HookSpec, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wants, p.known || p.spec.Hooks != nil
+	return p.wants, p.declared != nil || p.spec.Hooks != nil
+}
+
+// Declared is what the provider has declared since hookmux started, and whether
+// it has.
+func (p *Provider) Declared() (declared []HookSpec, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.declared, p.known
 }
 
 // Drain takes no more notifications, delivers the waiting ones until ctx ends,
@@ -189,42 +192,6 @@ func (p *Provider) Stats() *Stats { return &p.stats }
 
 // Waiting is how many events and bytes wait in the lane.
 func (p *Provider) Waiting() (events, bytes int64) { return p.lane.waiting() }
-
-// Breaker is the state of the breaker of a valued hook, or of the
-// notifications' for any other: "closed", "open" or "half-open"; "" while down,
-// and for a valued hook that the provider does not decide.
-func (p *Provider) Breaker(h Hook) string {
-	l := p.link.Load()
-	if l == nil {
-		return ""
-	}
-	b := l.notify
-	if h.Valued() {
-		b = l.decisions[h]
-	}
-	if b == nil {
-		return ""
-	}
-	return b.State().String()
-}
-
-func (p *Provider) newBreaker(what string) *gobreaker.TwoStepCircuitBreaker[struct{}] {
-	failures := uint32(p.spec.Breaker.Failures)
-	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name:        what,
-		Timeout:     p.spec.Breaker.Open,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures },
-		IsExcluded:  func(err error) bool { return errors.Is(err, errNotItsFault) },
-		// Only logs: a call back into the breaker would deadlock.
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			level := slog.LevelInfo
-			if to == gobreaker.StateOpen {
-				level = slog.LevelWarn
-			}
-			p.log.Log(context.Background(), level, "breaker "+to.String(), "of", what, "was", from.String())
-		},
-	})
-}
 
 // Stats counts what became of events. Notifications: once a lane is empty,
 // Sent is Delivered plus all of Dropped.

@@ -3,6 +3,7 @@ package mux
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // table is an immutable snapshot of who is asked what. Reading it takes no
@@ -12,14 +13,18 @@ type table struct {
 	routes    [NumHooks][]route  // by hook, in chain order
 	wanted    [NumHooks]HookSpec // the union of what the providers want
 	isWanted  [NumHooks]bool
-	users     *users // shared by all tables of one SetProviders
+	timeout   time.Duration
+	defaults  map[Hook]bool
+	users     *users
 }
 
-// users counts the events that are under way with one set of providers.
+// users counts who is under way with something that is in place until it is
+// replaced; for a table, the events.
 type users struct {
-	n    atomic.Int64 // and one while the set is in place
+	n    atomic.Int64 // and one while it is in place
 	once sync.Once
 	gone chan struct{} // closed when there are none left
+	next *users        // nil, or who may be gone only after these
 }
 
 func newUsers() *users {
@@ -32,8 +37,20 @@ func (u *users) enter() { u.n.Add(1) }
 
 func (u *users) leave() {
 	if u.n.Add(-1) == 0 {
-		u.once.Do(func() { close(u.gone) })
+		u.once.Do(func() {
+			close(u.gone)
+			if u.next != nil {
+				u.next.leave()
+			}
+		})
 	}
+}
+
+// replacedBy leaves the place to next.
+func (u *users) replacedBy(next *users) {
+	next.enter()
+	u.next = next
+	u.leave()
 }
 
 type route struct {
@@ -48,8 +65,8 @@ func (r *route) takes(topic []byte) bool { return r.topics.matches(topic) && r.a
 
 // newTable builds the snapshot. defaults are hooks that are wanted even if no
 // provider asks, because the config has a final answer for them.
-func newTable(providers []*Provider, defaults map[Hook]bool) *table {
-	t := &table{providers: providers}
+func newTable(providers []*Provider, timeout time.Duration, defaults map[Hook]bool) *table {
+	t := &table{providers: providers, timeout: timeout, defaults: defaults, users: newUsers()}
 	for _, p := range providers {
 		wants, _ := p.Wants()
 		for _, w := range wants {

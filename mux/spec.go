@@ -81,6 +81,19 @@ type HookSpec struct {
 	and []string
 }
 
+// wants is what to ask a provider that declares this; an error says why it
+// cannot be served.
+func (s *Spec) wants(declared []HookSpec) ([]HookSpec, error) {
+	for _, d := range declared {
+		for _, f := range d.Topics {
+			if err := CheckTopicFilter(f); err != nil {
+				return nil, fmt.Errorf("it declares %s with an invalid filter: %w", d.Hook, err)
+			}
+		}
+	}
+	return s.effective(declared)
+}
+
 // effective is what a provider is asked: what it declared, narrowed to what
 // the config grants. A hook that the config counts on and the provider does
 // not have is an error: otherwise nobody would decide it.

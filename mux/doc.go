@@ -41,6 +41,16 @@
 // crashed is counted as lost, because it may have been handled and may be what
 // kills the provider; what is behind it waits for the next start.
 //
+// # Change while it runs
+//
+// SetProviders and Reconfigure put everything that changes in place at once: an
+// event sees the order, the Specs, the connections and the defaults of before, or
+// those of after. Provider.With is a provider under another Spec, with its connection,
+// lane and counters; StartWith gives it a new connection, which takes over from the
+// old one without a loss: new decisions go to the new one at once, a client's
+// notifications once the old one has handled what it has of that client. Link.Settled
+// tells when the old one is no longer needed.
+//
 // # Who loses what
 //
 // Everything that goes missing has a Reason, from a closed set, which is the

@@ -1,7 +1,6 @@
 package mux
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,8 +22,41 @@ const (
 // answer is a decoded ValuedResponse.
 type answer struct {
 	typ     uint64
-	allowed bool   // access hooks
-	msg     []byte // message hooks: the encoded Message
+	allowed bool    // access hooks
+	msg     []byte  // message hooks: the encoded Message
+	changed Changes // what of the message it changes; see merge
+	drops   bool    // it says that the message is not to be published
+}
+
+// verdict is the answer in a word.
+func (a *answer) verdict(h Hook) Verdict {
+	switch {
+	case a.typ == typeIgnore:
+		return VerdictIgnore
+	case h.Access() && a.allowed:
+		return VerdictAllow
+	case h.Access():
+		return VerdictDeny
+	case a.drops:
+		return VerdictDrop
+	case a.changed != 0:
+		return VerdictRewrite
+	}
+	return VerdictPass
+}
+
+// merge makes the message of an answer to a message hook the one that follows
+// on cur; see mergeMessage. Other answers have nothing to merge.
+func (a *answer) merge(h Hook, cur []byte) (err error) {
+	if h.Access() || a.typ == typeIgnore {
+		return nil
+	}
+	a.msg, a.changed, err = mergeMessage(cur, a.msg)
+	if a.changed.Has(ChangeDrop) {
+		is, _ := parseContent(a.msg)
+		a.drops = is.publish == publishFalse
+	}
+	return err
 }
 
 // parseAnswer decodes and checks a provider's ValuedResponse to hook h. EMQX
@@ -199,30 +231,30 @@ func parseContent(msg []byte) (c content, ok bool) {
 // so that no provider can show the next one a forged sender. A provider that
 // does not repeat allow_publish leaves it: a message once refused stays
 // refused until somebody says "true".
-func mergeMessage(cur, provider []byte) (merged []byte, changed bool, err error) {
+func mergeMessage(cur, provider []byte) (merged []byte, changed Changes, err error) {
 	was, ok := parseContent(cur)
 	if !ok {
-		return nil, false, errors.New("the request's message is malformed")
+		return nil, 0, errors.New("the request's message is malformed")
 	}
 	is, ok := parseContent(provider)
 	if !ok {
-		return nil, false, errors.New("the answer's message is malformed")
+		return nil, 0, errors.New("the answer's message is malformed")
 	}
 	if is.publish == publishUnsaid {
 		is.publish = was.publish
 	}
-	sameTopic := bytes.Equal(is.topic, was.topic)
-	if is.qos == was.qos && is.publish == was.publish && sameTopic && bytes.Equal(is.payload, was.payload) {
-		return cur, false, nil
+	changed = is.changes(&was)
+	if changed == 0 {
+		return cur, 0, nil
 	}
 	// What the broker itself let through is not the provider's fault.
-	if wrong := checkTopicName(is.topic); wrong != "" && !sameTopic {
-		return nil, false, fmt.Errorf("the answer's message cannot be published: %s", wrong)
+	if wrong := checkTopicName(is.topic); wrong != "" && changed.Has(ChangeTopic) {
+		return nil, 0, fmt.Errorf("the answer's message cannot be published: %s", wrong)
 	}
-	if is.qos > 2 && is.qos != was.qos {
-		return nil, false, fmt.Errorf("the answer's message has QoS %d", is.qos)
+	if is.qos > 2 && changed.Has(ChangeQoS) {
+		return nil, 0, fmt.Errorf("the answer's message has QoS %d", is.qos)
 	}
-	return buildMessage(cur, is), true, nil
+	return buildMessage(cur, is), changed, nil
 }
 
 // refuse is msg with allow_publish="false". Of a malformed message nothing is

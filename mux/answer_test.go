@@ -175,10 +175,10 @@ func TestMergeMessageTakesFourThings(t *testing.T) {
 		if got := unmarshal[exhookv3.Message](t, b); !proto.Equal(got, want) {
 			t.Fatalf("merged\n%v\nand\n%v\nto\n%v\nwant\n%v", cur, provider, got, want)
 		}
-		if changed == proto.Equal(cur, want) {
-			t.Fatalf("changed = %t for %v and %v", changed, cur, provider)
+		if (changed == 0) != proto.Equal(cur, want) {
+			t.Fatalf("changed = %s for %v and %v", changed, cur, provider)
 		}
-		if !changed && !bytes.Equal(b, marshal(t, cur)) {
+		if changed == 0 && !bytes.Equal(b, marshal(t, cur)) {
 			t.Fatal("unchanged, but not the same bytes")
 		}
 	}

@@ -15,6 +15,10 @@ type value struct {
 	msg     []byte // message hooks: the encoded Message
 	topic   []byte // message hooks: its topic
 
+	start, deadline time.Time     // what all providers together have
+	most            time.Duration // the longest that this may be
+	record          *recording
+
 	body    []byte // the request with the value in it, once stale is false; see request
 	stale   bool   // body lacks the newest value
 	decided bool   // somebody had an opinion
@@ -62,30 +66,41 @@ func (v *value) request() []byte {
 	return v.body
 }
 
-// apply takes the answer of the provider by into the value, as EMQX does.
-func (v *value) apply(by string, a answer) error {
+// query is what a provider is asked: the value at hand, which stays as it is
+// while others change theirs.
+type query struct {
+	ev              *Event
+	body            []byte        // the request with the value in it
+	msg             []byte        // message hooks: the message in it
+	start, deadline time.Time     // of the event, for all providers together
+	most            time.Duration // from start to deadline, had the broker all the time of the world
+	timed           bool          // somebody wants to know how long it takes
+}
+
+func (v *value) query() query {
+	return query{v.ev, v.request(), v.msg, v.start, v.deadline, v.most, v.record != nil}
+}
+
+// take takes an answer to the value at hand into it, as EMQX does.
+func (v *value) take(by string, a *answer) {
 	if a.typ == typeIgnore {
-		return nil
+		return
 	}
 	if v.ev.Hook.Access() {
 		v.setAllowed(a.allowed)
-	} else {
-		merged, changed, err := mergeMessage(v.msg, a.msg)
-		if err != nil {
-			return err
-		}
-		if changed {
-			v.setMessage(merged)
-		}
+	} else if a.changed != 0 {
+		v.setMessage(a.msg)
 	}
 	v.decided, v.by, v.final = true, by, a.typ == typeStop
-	return nil
 }
+
+// noAnswer is said of a provider whose failure policy decided.
+const noAnswer = ", which did not answer"
 
 // fail takes a missing answer into the value, as the failure policy says.
 func (v *value) fail(by string, p Policy) {
 	if p != Ignore {
-		v.by = by + ", which did not answer"
+		v.by = by + noAnswer
 	}
 	switch {
 	case p == Deny && v.ev.Hook.Access():
@@ -115,48 +130,66 @@ func (v *value) response() []byte {
 	return messageResponse(typ, v.msg)
 }
 
-// decide asks the providers one after another, each with the value so far.
-func (m *Mux) decide(ctx context.Context, ev *Event, routes []route, defaults map[Hook]bool) []byte {
+// decide asks the providers and answers the broker.
+func (m *Mux) decide(ctx context.Context, ev *Event, t *table) []byte {
 	v := newValue(ev)
-	start, deadline := time.Now(), m.deadline(ctx)
-	for i := range routes {
-		r := &routes[i]
-		// As in EMQX by the topic so far: who guards a topic also sees what was
-		// moved to it.
-		if ev.Hook.HasTopics() && !r.takes(v.topic) {
-			continue
-		}
-		if f := r.p.decide(ctx, v, start, deadline); f.reason != ReasonNone {
-			r.p.missing(ev, f)
-			v.fail(r.p.Name(), r.p.spec.OnFailure[ev.Hook][f.reason])
-		}
-		if v.final {
-			break
-		}
+	v.start, v.deadline, v.most = time.Now(), m.deadline(ctx), t.opts.Timeout
+	v.record = m.newRecording(ev, t, v.start)
+	if t.strategy(ev.Hook) == Chain {
+		chain(ctx, v, t)
+	} else {
+		vote(ctx, v, t)
 	}
-	if allow, ok := defaults[ev.Hook]; ok && !v.decided {
+	if allow, ok := t.opts.Defaults[ev.Hook]; ok && !v.decided {
 		v.setAllowed(allow)
 		v.decided, v.by = true, "default"
 	}
 	if m.log.Enabled(ctx, slog.LevelDebug) {
-		m.log.Debug("decided", "hook", ev.Hook.String(), "client", ev.Client(), "topic", string(v.topic), "answer", v.verdict(), "by", v.by)
+		m.log.Debug("decided", "hook", ev.Hook.String(), "client", ev.Client(), "topic", string(v.topic), "answer", v.verdict().String(), "by", v.by)
 	}
+	m.decided(ctx, v)
 	return v.response()
 }
 
-// verdict is the merged answer in a word.
-func (v *value) verdict() string {
-	switch c, _ := parseContent(v.msg); {
-	case !v.decided:
-		return "no opinion"
-	case v.ev.Hook.Access() && v.allowed:
-		return "allow"
-	case v.ev.Hook.Access():
-		return "deny"
-	case c.publish == publishFalse:
-		return "drop"
+// chain asks the providers one after another, each with the value so far.
+func chain(ctx context.Context, v *value, t *table) {
+	h := v.ev.Hook
+	routes := t.routes[h]
+	for i := range routes {
+		r := &routes[i]
+		// As in EMQX by the topic so far: who guards a topic also sees what was
+		// moved to it.
+		if h.HasTopics() && !r.takes(v.topic) {
+			continue
+		}
+		re := r.p.ask(ctx, v.query())
+		if re.reason != ReasonNone {
+			r.p.missing(v.ev, re.failure)
+			v.fail(r.p.Name(), r.p.spec.OnFailure[h][re.reason])
+		} else {
+			v.take(r.p.Name(), &re.answer)
+		}
+		v.record.asked(v.record.next(), r.p, &re)
+		if v.final {
+			return
+		}
 	}
-	return "publish"
+}
+
+// verdict is the merged answer in a word.
+func (v *value) verdict() Verdict {
+	if !v.decided {
+		return VerdictIgnore
+	}
+	a := answer{typ: typeContinue, allowed: v.allowed}
+	if !v.ev.Hook.Access() {
+		was, _ := parseContent(v.ev.msg)
+		is, _ := parseContent(v.msg)
+		if a.changed = is.changes(&was); is.publish == publishFalse {
+			return VerdictDrop
+		}
+	}
+	return a.verdict(v.ev.Hook)
 }
 
 // missing counts a missing answer and says so, at a bounded rate.

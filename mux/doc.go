@@ -29,6 +29,22 @@
 // payload and allow_publish reach the next provider, which is all that EMQX
 // takes in the end. allow_publish="false" stays until a provider says "true".
 //
+// # Strategies
+//
+// An access hook may have another strategy than the chain. With All and Any the
+// providers are asked beside each other, each about the decision as the broker
+// sent it. A yes or no is a vote, IGNORE is none, and for a missing answer the
+// failure policy votes: deny no, allow yes, ignore not at all. All is decided by
+// the first no, Any by the first yes; nobody else is waited for then, and their
+// calls are canceled, which is no failure. At the end of the vote All needs a yes and
+// Any has a no if there was one; without a vote the default answers, or IGNORE.
+//
+// No answer comes before another, so STOP_AND_RETURN is a vote like any other:
+// whoever is first must not decide what the others could say. Towards the broker
+// a no is STOP_AND_RETURN, or a server behind us could allow what All or Any
+// refused; a yes is so if the votes that made it were, for Any the one, for
+// All every yes.
+//
 // # Order, and what may block
 //
 // Notifications of one client are handled by a provider in the order in which

@@ -18,16 +18,39 @@ type failure struct {
 	err    error
 }
 
-// decide asks the provider about v behind its guard (concurrency limit, then
-// breaker, then deadline) and takes its answer into v. The chain as a
-// whole has from start to deadline.
-func (p *Provider) decide(ctx context.Context, v *value, start, deadline time.Time) failure {
-	h := v.ev.Hook
-	if !p.IsUp() {
-		return failure{ReasonDown, ErrDown}
+// reply is what came of asking a provider: an answer, or why there is none.
+type reply struct {
+	answer
+	failure
+	hook         Hook
+	start        time.Time // this and the next two only if the question is timed
+	waited, took time.Duration
+	bug          string // a panic of our own
+}
+
+// ask asks the provider behind its guard: concurrency limit, then breaker, then
+// deadline. It changes nothing but the provider's counters, so that several may
+// be asked at a time.
+func (p *Provider) ask(ctx context.Context, q query) (r reply) {
+	if q.timed {
+		r.start = time.Now()
 	}
+	r.answer, r.failure = p.guarded(ctx, &q, &r.waited)
+	r.hook = q.ev.Hook
+	if q.timed {
+		r.took = time.Since(r.start)
+	}
+	return r
+}
+
+func (p *Provider) guarded(ctx context.Context, q *query, waited *time.Duration) (a answer, f failure) {
+	h := q.ev.Hook
+	if !p.IsUp() {
+		return a, failure{ReasonDown, ErrDown}
+	}
+	deadline := q.deadline
 	// What it might have had, had nobody before it in the chain used any time.
-	fair := min(deadline.Sub(start), p.spec.Timeout)
+	fair := min(deadline.Sub(q.start), p.spec.Timeout)
 	if mine := time.Now().Add(p.spec.Timeout); mine.Before(deadline) {
 		deadline = mine
 	}
@@ -35,46 +58,50 @@ func (p *Provider) decide(ctx context.Context, v *value, start, deadline time.Ti
 	defer cancel()
 
 	if !p.slots.TryAcquire(1) {
+		before := time.Now()
 		if p.slots.Acquire(ctx, 1) != nil {
-			return p.overloaded(ctx)
+			return a, p.overloaded(ctx)
 		}
+		*waited = time.Since(before)
 		if time.Until(deadline) < fair/2 {
 			// Asked now, it could hardly answer, and the next one could not either.
 			p.slots.Release(1)
-			return p.overloaded(ctx)
+			return a, p.overloaded(ctx)
 		}
 	}
 	defer p.slots.Release(1)
 	l := p.link.Load()
 	if l == nil {
-		return failure{ReasonDown, ErrDown}
+		return a, failure{ReasonDown, ErrDown}
 	}
 
 	if l.decisions[h] == nil {
-		return failure{} // it has just started, and turns out not to decide this
+		return answer{typ: typeIgnore}, failure{} // it has just started, and turns out not to decide this
 	}
 	done, err := l.decisions[h].Allow()
 	if err != nil {
-		return failure{ReasonBreakerOpen, fmt.Errorf("its breaker for %s is open", h)}
+		return a, failure{ReasonBreakerOpen, fmt.Errorf("its breaker for %s is open", h)}
 	}
 	had := time.Until(deadline)
-	raw, err := l.call(ctx, func(ctx context.Context) ([]byte, error) { return l.conn.Decide(ctx, h, v.request()) })
+	raw, err := l.call(ctx, func(ctx context.Context) ([]byte, error) { return l.conn.Decide(ctx, h, q.body) })
 	if err == nil {
 		a, err := parseAnswer(h, raw)
 		if err == nil {
-			err = v.apply(p.spec.Name, a)
+			err = a.merge(h, q.msg)
 		}
 		done(err)
 		if err != nil {
-			return failure{ReasonInvalid, err}
+			return a, failure{ReasonInvalid, err}
 		}
 		p.stats.Decided[h].Add(1)
-		return failure{}
+		return a, failure{}
 	}
 
-	f := classify(ctx, err)
+	f = classify(ctx, err)
 	switch {
-	case f.reason == ReasonCanceled, errors.Is(err, ErrAnswered), f.reason == ReasonTimeout && had < fair/2:
+	case f.reason == ReasonCanceled, errors.Is(err, ErrAnswered), f.reason == ReasonTimeout && (had < fair/2 || had < min(p.spec.Timeout, q.most)/4):
+		// The last two: others in the chain have used up its time, or the broker is
+		// in a hurry that must not open the breaker for all brokers.
 		done(errNotItsFault)
 	default:
 		done(err)
@@ -82,7 +109,7 @@ func (p *Provider) decide(ctx context.Context, v *value, start, deadline time.Ti
 	if f.reason == ReasonTimeout {
 		f.err = fmt.Errorf("no answer within %s", had.Round(time.Millisecond))
 	}
-	return f
+	return a, f
 }
 
 func (p *Provider) overloaded(ctx context.Context) failure {

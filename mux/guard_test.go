@@ -101,6 +101,37 @@ func TestSharedDeadlineIsNotHeldAgainstTheNext(t *testing.T) {
 	})
 }
 
+// A broker in a hurry opens no breaker for those that are not; one that leaves
+// the provider a fair part of its timeout does.
+func TestBrokerInAHurryOpensNoBreaker(t *testing.T) {
+	t.Parallel()
+	for patience, want := range map[time.Duration]string{400 * time.Millisecond: "closed", time.Second: "open"} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newProvider(t, Spec{Timeout: 2 * time.Second, Breaker: BreakerSpec{Failures: 2}}, hangs(), wants(ClientAuthenticate)...)
+			m := newMux(Options{}, p)
+			for range 10 {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				m.Dispatch(ctx, question(t, ClientAuthenticate))
+				cancel()
+			}
+			if state := p.Breaker(ClientAuthenticate); state != want {
+				t.Errorf("after brokers that wait %s the breaker is %s, want %s", patience, state, want)
+			}
+		})
+	}
+	// What hookmux itself does not give it, is not the broker's hurry.
+	synctest.Test(t, func(t *testing.T) {
+		p := newProvider(t, Spec{Timeout: time.Minute, Breaker: BreakerSpec{Failures: 2}}, hangs(), wants(ClientAuthenticate)...)
+		m := newMux(Options{Timeout: time.Second}, p)
+		for range 2 {
+			m.Dispatch(t.Context(), question(t, ClientAuthenticate))
+		}
+		if state := p.Breaker(ClientAuthenticate); state != "open" {
+			t.Errorf("with a timeout longer than the event's the breaker is %s", state)
+		}
+	})
+}
+
 func TestDecisionBreaker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 // DefaultEventTimeout is how long a broker waits for an answer at most.
 const DefaultEventTimeout = 4 * time.Second
 
-// Options are what all events share. Reconfigure changes Timeout and Defaults.
+// Options are what all events share. Reconfigure changes Timeout,
+// Defaults and Strategy.
 type Options struct {
 	// Timeout bounds one event, all providers together; a broker's own deadline
 	// bounds it further. Default 4 s.
@@ -21,6 +22,10 @@ type Options struct {
 	// Defaults are the answers to access hooks about which no provider has an
 	// opinion: true allows. A hook without one is answered IGNORE.
 	Defaults map[Hook]bool
+	// Strategy is how the answers to each access hook are merged.
+	Strategy [NumHooks]Strategy
+	// Recorder is told what becomes of events; nil costs nothing.
+	Recorder Recorder
 	// Log gets what operators must know. Default: slog.Default().
 	Log *slog.Logger
 }
@@ -28,9 +33,10 @@ type Options struct {
 // Mux fans events out to providers and merges their answers. All methods may
 // be called from any goroutine.
 type Mux struct {
-	log     *slog.Logger
-	table   atomic.Pointer[table]
-	brokers registrations
+	log      *slog.Logger
+	recorder Recorder
+	table    atomic.Pointer[table]
+	brokers  registrations
 
 	mu        sync.Mutex // serialises changes of the table
 	readyOnce sync.Once
@@ -46,8 +52,8 @@ func New(opts Options) *Mux {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	m := &Mux{log: opts.Log, ready: make(chan struct{})}
-	m.table.Store(newTable(nil, opts.Timeout, opts.Defaults))
+	m := &Mux{log: opts.Log, recorder: opts.Recorder, ready: make(chan struct{})}
+	m.table.Store(newTable(nil, opts))
 	return m
 }
 
@@ -57,17 +63,18 @@ func New(opts Options) *Mux {
 func (m *Mux) SetProviders(providers []*Provider) (drained <-chan struct{}) {
 	return m.swap(func(old *table) *table {
 		m.install(providers)
-		return newTable(providers, old.timeout, old.defaults)
+		return newTable(providers, old.opts)
 	})
 }
 
-// Reconfigure is SetProviders with other Options, of which Log stays as it is.
+// Reconfigure is SetProviders with other Options, of which Log and Recorder stay
+// as they are.
 // An event sees all of the change or nothing of it.
 func (m *Mux) Reconfigure(opts Options, providers []*Provider) (drained <-chan struct{}) {
 	setDefault(&opts.Timeout, DefaultEventTimeout)
 	return m.swap(func(*table) *table {
 		m.install(providers)
-		return newTable(providers, opts.Timeout, opts.Defaults)
+		return newTable(providers, opts)
 	})
 }
 
@@ -86,7 +93,7 @@ func (m *Mux) Providers() []*Provider { return m.table.Load().providers }
 
 // rebuild makes a new table after a provider has said what it wants.
 func (m *Mux) rebuild() {
-	m.swap(func(old *table) *table { return newTable(old.providers, old.timeout, old.defaults) })
+	m.swap(func(old *table) *table { return newTable(old.providers, old.opts) })
 }
 
 // swap puts a new table in place; drained is closed when no event is under way
@@ -147,6 +154,10 @@ func (m *Mux) awaitReady(ctx context.Context) bool {
 // valued hook, an empty message for a notification. It always answers, and
 // before ctx's deadline.
 func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
+	if m.recorder != nil {
+		start := time.Now()
+		defer func() { m.recorder.Answered(ev.Hook, time.Since(start)) }()
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			if ok, _ := m.panics.allow(); ok {
@@ -159,28 +170,27 @@ func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
 		if ok, held := m.malformed.allow(); ok {
 			m.log.Warn("a broker sent a request that is no protobuf message: refused", "hook", ev.Hook.String(), "bytes", len(ev.Body), "more_like_it", held)
 		}
-		return denial(&ev)
+		return m.refuse(ctx, &ev)
 	}
 	// Not ready in time: who is still down follows its failure policy.
 	ready := m.isReady() || m.awaitReady(ctx)
 	t := m.enter()
 	defer t.users.leave()
 	if !ready && len(t.providers) == 0 {
-		return denial(&ev) // whose policy to follow, nobody has said yet
+		return m.refuse(ctx, &ev) // whose policy to follow, nobody has said yet
 	}
-	routes := t.routes[ev.Hook]
 	if !ev.Hook.Valued() {
-		m.notify(ctx, &ev, routes)
+		m.notify(ctx, &ev, t.routes[ev.Hook])
 		return emptySuccess
 	}
-	return m.decide(ctx, &ev, routes, t.defaults)
+	return m.decide(ctx, &ev, t)
 }
 
 // deadline is when the answer has to be ready: the smaller of the broker's and
 // our own, less a reserve for the way back.
 func (m *Mux) deadline(ctx context.Context) time.Time {
 	now := time.Now()
-	d := now.Add(m.table.Load().timeout)
+	d := now.Add(m.table.Load().opts.Timeout)
 	if theirs, ok := ctx.Deadline(); ok {
 		left := theirs.Sub(now)
 		if ours := now.Add(left - reserve(left)); ours.Before(d) {

@@ -71,8 +71,12 @@ func TestFailurePolicyForEveryCause(t *testing.T) {
 	}
 	for _, cause := range causes {
 		for _, h := range valued {
-			for policy := Deny; policy <= Allow; policy++ {
-				t.Run(fmt.Sprintf("%s/%s/%s", cause.name, h, policy), func(t *testing.T) {
+			for n := range 3 * len(strategyNames) {
+				policy, strategy := Policy(n%3), Strategy(n/3)
+				if strategy != Chain && !h.Access() {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%s/%s/%s", cause.name, h, policy, strategy), func(t *testing.T) {
 					t.Parallel()
 					synctest.Test(t, func(t *testing.T) {
 						spec := cause.spec
@@ -83,7 +87,9 @@ func TestFailurePolicyForEveryCause(t *testing.T) {
 						if cause.conn != nil {
 							up(t, p, &fake{decide: cause.conn.decide}, wants(h)...)
 						}
-						m := newMux(Options{}, p)
+						var opts Options
+						opts.Strategy[h] = strategy
+						m := newMux(opts, p)
 						ctx, cancel := context.WithCancel(t.Context())
 						defer cancel()
 						if cause.before != nil {

@@ -3,7 +3,6 @@ package mux
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // table is an immutable snapshot of who is asked what. Reading it takes no
@@ -13,8 +12,7 @@ type table struct {
 	routes    [NumHooks][]route  // by hook, in chain order
 	wanted    [NumHooks]HookSpec // the union of what the providers want
 	isWanted  [NumHooks]bool
-	timeout   time.Duration
-	defaults  map[Hook]bool
+	opts      Options
 	users     *users
 }
 
@@ -63,10 +61,10 @@ type route struct {
 // takes says whether the provider wants an event with this topic.
 func (r *route) takes(topic []byte) bool { return r.topics.matches(topic) && r.and.matches(topic) }
 
-// newTable builds the snapshot. defaults are hooks that are wanted even if no
-// provider asks, because the config has a final answer for them.
-func newTable(providers []*Provider, timeout time.Duration, defaults map[Hook]bool) *table {
-	t := &table{providers: providers, timeout: timeout, defaults: defaults, users: newUsers()}
+// newTable builds the snapshot. A hook with a default is wanted even if no
+// provider asks, because the config has a final answer for it.
+func newTable(providers []*Provider, opts Options) *table {
+	t := &table{providers: providers, opts: opts, users: newUsers()}
 	for _, p := range providers {
 		wants, _ := p.Wants()
 		for _, w := range wants {
@@ -74,7 +72,7 @@ func newTable(providers []*Provider, timeout time.Duration, defaults map[Hook]bo
 			t.want(w)
 		}
 	}
-	for h := range defaults {
+	for h := range opts.Defaults {
 		t.want(HookSpec{Hook: h})
 	}
 	return t

@@ -144,16 +144,19 @@ func (c *checkup) printHooks(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	none := true
 	for _, h := range mux.Hooks() {
-		chain := c.chain(h)
-		if len(chain) == 0 {
+		chain := strings.Join(c.chain(h), c.arrow(h))
+		if allow, ok := c.cfg.Default[h]; ok {
+			word := mux.Deny.String()
+			if allow {
+				word = mux.Allow.String()
+			}
+			chain = strings.TrimPrefix(chain+", then default: "+word, ", then ")
+		}
+		if chain == "" {
 			continue
 		}
 		none = false
-		arrow := ", " // told beside each other
-		if h.Valued() {
-			arrow = ", then "
-		}
-		fmt.Fprintf(w, "  %s\t%s\n", h, strings.Join(chain, arrow))
+		fmt.Fprintf(w, "  %s\t%s\n", h, chain)
 	}
 	_ = w.Flush()
 	var unknown []string
@@ -170,7 +173,20 @@ func (c *checkup) printHooks(out io.Writer) {
 	}
 }
 
-// chain is who answers a hook, the config's default last.
+// arrow is what stands between the names of those who answer a hook.
+func (c *checkup) arrow(h mux.Hook) string {
+	switch s := c.cfg.Strategy[h]; {
+	case !h.Valued():
+		return ", " // told beside each other
+	case s == mux.All:
+		return " and "
+	case s == mux.Any:
+		return " or "
+	}
+	return ", then "
+}
+
+// chain is who answers a hook.
 func (c *checkup) chain(h mux.Hook) []string {
 	var chain []string
 	for i, wants := range c.wants {
@@ -182,12 +198,6 @@ func (c *checkup) chain(h mux.Hook) []string {
 				chain = append(chain, c.cfg.Providers[i].Name+onTopics(w.Topics))
 			}
 		}
-	}
-	if allow, ok := c.cfg.Default[h]; ok {
-		if allow {
-			return append(chain, "default: allow")
-		}
-		return append(chain, "default: deny")
 	}
 	return chain
 }
@@ -211,7 +221,7 @@ you want:
     default:
       client.authenticate: deny    # or allow`)
 	}
-	if len(c.chain(mux.ClientAuthorize)) > 0 {
+	if _, hasDefault := c.cfg.Default[mux.ClientAuthorize]; hasDefault || len(c.chain(mux.ClientAuthorize)) > 0 {
 		out = append(out, `EMQX asks about client.authorize only what its own authorization sources leave
 open, and its shipped acl.conf answers everything. For hookmux to be asked, EMQX
 needs authorization.sources = [].`)

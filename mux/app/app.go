@@ -94,7 +94,7 @@ func (a *App) Start() (err error) {
 	}
 	a.undo = append(a.undo, func() { _ = a.listener.Close() })
 
-	a.mux = mux.New(mux.Options{Timeout: a.cfg.Timeout, Defaults: a.cfg.Default, Log: a.log})
+	a.mux = mux.New(mux.Options{Timeout: a.cfg.Timeout, Defaults: a.cfg.Default, Strategy: a.cfg.Strategy, Log: a.log})
 	if err := a.makeHosts(); err != nil {
 		return err
 	}

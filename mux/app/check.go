@@ -14,7 +14,7 @@ import (
 func Check(ctx context.Context, cfg *config.Config, opts Options) ([]ProviderState, error) {
 	a := New(cfg, opts)
 	defer a.Stop()
-	a.mux = mux.New(mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Log: a.log})
+	a.mux = mux.New(mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Log: a.log})
 	if err := a.makeHosts(); err != nil {
 		return nil, err
 	}

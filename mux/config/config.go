@@ -53,7 +53,9 @@ type Config struct {
 	// Default are the answers to access hooks about which no provider has an
 	// opinion: true allows. A hook without one is left to the broker.
 	Default map[mux.Hook]bool
-	Log     Log
+	// Strategy is how the answers to each access hook are merged.
+	Strategy [mux.NumHooks]mux.Strategy
+	Log      Log
 	// GCHeadroom is how many bytes of garbage may pile up.
 	GCHeadroom int64
 	// Providers are in chain order; there is at least one.

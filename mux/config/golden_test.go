@@ -131,6 +131,11 @@ func describe(c *Config) string {
 			fmt.Fprintf(&b, "default %s: allow=%t\n", h, allow)
 		}
 	}
+	for _, h := range mux.Hooks() {
+		if s := c.Strategy[h]; s != mux.Chain {
+			fmt.Fprintf(&b, "strategy %s: %s\n", h, s)
+		}
+	}
 	for _, p := range c.Providers {
 		fmt.Fprintf(&b, "\n%s\n", p)
 		if p.IsRemote() {

@@ -239,3 +239,27 @@ func defaults(into *map[mux.Hook]bool) value {
 		}
 	}}
 }
+
+// strategies is a mapping from valued hook to strategy.
+func strategies(into *[mux.NumHooks]mux.Strategy) value {
+	expects := fmt.Sprintf("a mapping from %s to one of %s", strings.Join(hookNames(mux.Hook.Access), " or "), strings.Join(mux.StrategyNames(), ", "))
+	return value{expects: expects, read: func(r *reader, path string, n *node) {
+		if !r.is(mapping, path, n, expects) {
+			return
+		}
+		for _, p := range n.pairs {
+			at := join(path, p.key)
+			h, ok := r.hook(p.line, at, p.key, false, mux.Hook.Valued, "EMQX expects no answer to it")
+			w, isWord := r.word(at, p.value, mux.StrategyNames())
+			if !ok || !isWord {
+				continue
+			}
+			s, _ := mux.ParseStrategy(w)
+			if s != mux.Chain && !h.Access() {
+				r.fail(p.line, at, "a message goes from one provider to the next, so %s can only be chain; %s is for %s", h, s, strings.Join(hookNames(mux.Hook.Access), " and "))
+				continue
+			}
+			into[h] = s
+		}
+	}}
+}

@@ -18,6 +18,8 @@ func (c *Config) keys() []key {
 			value: duration(&c.Timeout, 10*time.Millisecond, 10*time.Minute)},
 		{name: "default", doc: "the answer to an access hook about which no provider has an opinion; without it, EMQX decides",
 			value: defaults(&c.Default)},
+		{name: "strategy", doc: "how the answers to an access hook become one. chain: the providers are asked one after another and the last word counts; all: they are asked at the same time and everybody who has an opinion must allow; any: the same, and it is enough that one allows. Without it, chain",
+			value: strategies(&c.Strategy)},
 		{name: "log", doc: "how hookmux logs, to standard error",
 			value: group(c.Log.keys())},
 		{name: "gc_headroom", def: sizeString(DefaultGCHeadroom), doc: "how much garbage may pile up before hookmux collects it: memory for CPU",

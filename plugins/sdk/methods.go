@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
@@ -69,7 +71,7 @@ func notifyMethod[H, T any, P request[T]](h *handler, name string, call func(H, 
 	}
 	return func(ctx context.Context, request, out []byte) (_ []byte, err error) {
 		r := P(new(T))
-		if err := proto.Unmarshal(request, r); err != nil {
+		if err := unmarshal(request, r); err != nil {
 			return out, undecodable(name, err)
 		}
 		defer recovered(name, &err)
@@ -102,7 +104,7 @@ func decideMethod[H, T any, P interface {
 	}
 	return func(ctx context.Context, request, out []byte) (_ []byte, err error) {
 		r := P(new(T))
-		if err := proto.Unmarshal(request, r); err != nil {
+		if err := unmarshal(request, r); err != nil {
 			return out, undecodable(name, err)
 		}
 		result := r.GetResult()
@@ -157,7 +159,7 @@ func transformMethod[H, T any, P interface {
 	}
 	return func(ctx context.Context, request, out []byte) (_ []byte, err error) {
 		r := P(new(T))
-		if err := proto.Unmarshal(request, r); err != nil {
+		if err := unmarshal(request, r); err != nil {
 			return out, undecodable(name, err)
 		}
 		m := r.GetMessage()
@@ -166,8 +168,51 @@ func transformMethod[H, T any, P interface {
 		if err != nil {
 			return out, plain(name, err)
 		}
-		return appendResponse(out, name)(a.wire(m))
+		res, err := a.wire(m)
+		if err != nil || res.GetMessage() == nil {
+			return appendResponse(out, name)(res, err)
+		}
+		return appendMessageAnswer(out, res), nil
 	}
+}
+
+// appendMessageAnswer encodes what hookmux takes from an answer to a message
+// hook, and nothing else: of an ordinary message that is less than half.
+func appendMessageAnswer(out []byte, res *exhookv3.ValuedResponse) []byte {
+	const allowPublish = "allow_publish"
+	m := res.GetMessage()
+	allow, said := m.GetHeaders()[allowPublish]
+	size, header := 0, 0
+	if m.GetQos() != 0 {
+		size += protowire.SizeTag(3) + protowire.SizeVarint(uint64(m.GetQos()))
+	}
+	size += protowire.SizeTag(5) + protowire.SizeBytes(len(m.GetTopic()))
+	if len(m.GetPayload()) > 0 {
+		size += protowire.SizeTag(6) + protowire.SizeBytes(len(m.GetPayload()))
+	}
+	if said {
+		header = protowire.SizeTag(1) + protowire.SizeBytes(len(allowPublish)) + protowire.SizeTag(2) + protowire.SizeBytes(len(allow))
+		size += protowire.SizeTag(8) + protowire.SizeBytes(header)
+	}
+
+	out = slices.Grow(out, size+16)
+	if res.GetType() != exhookv3.ValuedResponse_CONTINUE {
+		out = protowire.AppendVarint(protowire.AppendTag(out, 1, protowire.VarintType), uint64(res.GetType()))
+	}
+	out = protowire.AppendVarint(protowire.AppendTag(out, 4, protowire.BytesType), uint64(size))
+	if m.GetQos() != 0 {
+		out = protowire.AppendVarint(protowire.AppendTag(out, 3, protowire.VarintType), uint64(m.GetQos()))
+	}
+	out = protowire.AppendString(protowire.AppendTag(out, 5, protowire.BytesType), m.GetTopic())
+	if len(m.GetPayload()) > 0 {
+		out = protowire.AppendBytes(protowire.AppendTag(out, 6, protowire.BytesType), m.GetPayload())
+	}
+	if said {
+		out = protowire.AppendVarint(protowire.AppendTag(out, 8, protowire.BytesType), uint64(header))
+		out = protowire.AppendString(protowire.AppendTag(out, 1, protowire.BytesType), allowPublish)
+		out = protowire.AppendString(protowire.AppendTag(out, 2, protowire.BytesType), allow)
+	}
+	return out
 }
 
 // ignoring answers a valued hook that the plugin does not have.

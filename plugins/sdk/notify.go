@@ -16,7 +16,7 @@ const (
 )
 
 // replyWithin is how long a reply may wait for those of the notifications behind
-// it. Of a quick method's whole run the replies are one batch; what a slow one
+// it. Of a quick method the replies to a whole batch are one batch; what a slow one
 // holds up, they need not wait for.
 const replyWithin = time.Millisecond
 
@@ -122,7 +122,7 @@ func (n *notifications) oneMore() {
 }
 
 func (n *notifications) work() {
-	var busy atomic.Bool // has a run of several events
+	var busy atomic.Bool // has shards to run
 	var late *time.Timer
 	late = time.AfterFunc(math.MaxInt64, func() {
 		n.stream.replies.wakeWriter()
@@ -133,6 +133,13 @@ func (n *notifications) work() {
 	defer late.Stop()
 	for {
 		n.mu.Lock()
+		if len(n.ready) == 0 {
+			n.mu.Unlock()
+			busy.Store(false)
+			late.Stop()
+			n.stream.replies.wakeWriter()
+			n.mu.Lock()
+		}
 		for len(n.ready) == 0 {
 			if n.closed {
 				n.mu.Unlock()
@@ -145,24 +152,14 @@ func (n *notifications) work() {
 		s := n.ready[0]
 		n.ready = n.ready[1:]
 		n.mu.Unlock()
-		for {
-			run := s.take()
-			if len(run) == 0 {
-				break
-			}
-			if len(run) > 1 {
-				busy.Store(true)
-				late.Reset(replyWithin)
-			}
+		if !busy.Swap(true) {
+			late.Reset(replyWithin)
+		}
+		for run := s.take(); len(run) > 0; run = s.take() {
 			for _, e := range run {
 				n.run(e)
 			}
-			if len(run) > 1 {
-				busy.Store(false)
-				late.Stop()
-			}
 		}
-		n.stream.replies.wakeWriter()
 	}
 }
 

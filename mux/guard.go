@@ -54,8 +54,9 @@ func (p *Provider) guarded(ctx context.Context, q *query, waited *time.Duration)
 	if mine := time.Now().Add(p.spec.Timeout); mine.Before(deadline) {
 		deadline = mine
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
+	limited := newLimited(ctx, deadline)
+	defer limited.end()
+	ctx = limited
 
 	if !p.slots.TryAcquire(1) {
 		before := time.Now()

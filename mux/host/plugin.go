@@ -54,6 +54,13 @@ type child struct {
 	log    *slog.Logger
 }
 
+// dialOptions are fixed windows, so that grpc-go does not measure the bandwidth
+// of a unix socket with pings, and buffers that take a whole batch.
+var dialOptions = []grpc.DialOption{
+	grpc.WithInitialWindowSize(1 << 20), grpc.WithInitialConnWindowSize(4 << 20),
+	grpc.WithReadBufferSize(64 << 10), grpc.WithWriteBufferSize(64 << 10),
+}
+
 // startChild starts a process and shakes hands. On an error nothing of it is left.
 func startChild(ctx context.Context, p *mux.Provider, spec PluginSpec, id, tmp string, log *slog.Logger) (*child, error) {
 	out := &output{log: log}
@@ -75,6 +82,7 @@ func startChild(ctx context.Context, p *mux.Provider, spec PluginSpec, id, tmp s
 		SkipHostEnv:      true,
 		SyncStdout:       proc.syncOut, // what a Go plugin prints after its handshake
 		SyncStderr:       proc.syncErr, // comes over gRPC
+		GRPCDialOptions:  dialOptions,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: tmp},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
 			socketDir = dir

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/proto/batch"
 	pluginv1 "github.com/hookmux/hookmux/proto/hookmux/plugin/v1"
-	"github.com/hookmux/hookmux/proto/rawcodec"
 )
 
 // streamConn speaks app protocol 2 to a plugin: decisions on one stream,
@@ -23,11 +21,13 @@ type streamConn struct {
 	decisions     *stream
 	notifications *stream
 
-	mu   sync.Mutex
-	open map[uint64]chan reply // decisions that await their reply
-	dead bool
-	next atomic.Uint64
-	late *atomic.Int64 // counts replies nobody waits for any more
+	mu    sync.Mutex
+	open  map[uint64]asked // decisions that await their reply
+	dead  bool
+	timer *time.Timer // ends those whose deadline has come
+	due   time.Time   // when it does; zero: it is not set
+	next  atomic.Uint64
+	late  *atomic.Int64 // counts replies nobody waits for any more
 
 	posted  atomic.Uint64 // notifications
 	replies atomic.Uint64 // to decisions that were not open, or to notifications
@@ -41,6 +41,12 @@ type streamConn struct {
 	once    sync.Once
 }
 
+// asked is a decision that awaits its reply.
+type asked struct {
+	got      chan reply
+	deadline time.Time // zero: none
+}
+
 type reply struct {
 	answer []byte
 	err    error
@@ -48,17 +54,14 @@ type reply struct {
 
 // openStreams opens both streams. They end with ctx.
 func openStreams(ctx context.Context, cc *grpc.ClientConn, late *atomic.Int64) (*streamConn, error) {
-	c := &streamConn{open: make(map[uint64]chan reply), late: late, broken: make(chan struct{})}
+	c := &streamConn{open: make(map[uint64]asked), late: late, broken: make(chan struct{})}
 	var err error
-	if c.decisions, err = openStream(ctx, cc, pluginv1.Plugin_Decide_FullMethodName); err != nil {
+	if c.decisions, err = openStream(ctx, cc, pluginv1.Plugin_Decide_FullMethodName, decisionPause); err != nil {
 		return nil, fmt.Errorf("open the stream for decisions: %w", err)
 	}
-	if c.notifications, err = openStream(ctx, cc, pluginv1.Plugin_Notify_FullMethodName); err != nil {
+	if c.notifications, err = openStream(ctx, cc, pluginv1.Plugin_Notify_FullMethodName, notificationPause); err != nil {
 		return nil, fmt.Errorf("open the stream for notifications: %w", err)
 	}
-	// Nobody waits for a notification: the batches may take a moment to grow, which
-	// saves both sides most of their system calls.
-	c.notifications.linger = lingerNotifications
 	for s, take := range map[*stream]func(*batch.Reply){c.decisions: c.decided, c.notifications: c.notified} {
 		s.stuck = func() { c.fail(fmt.Errorf("the plugin has not read its stream for %s", stuckAfter)) }
 		go func() { c.fail(s.write()) }()
@@ -73,33 +76,85 @@ func (c *streamConn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte
 		return nil, err
 	}
 	e := batch.Event{ID: c.next.Add(1), Hook: wireHook(h), Request: req}
+	a := asked{got: waiters.Get().(chan reply)}
 	if d, ok := ctx.Deadline(); ok {
 		e.TimeoutUs = micros(time.Until(d))
+		a.deadline = d
 	}
-	got := waiters.Get().(chan reply)
-	c.mu.Lock()
-	if c.dead {
-		c.mu.Unlock()
+	if l, ok := ctx.(*mux.Limited); ok {
+		ctx = l.Parent // the deadline, one timer keeps for all
+	}
+	if !c.await(e.ID, a) {
 		return nil, mux.ErrNotSent
 	}
-	c.open[e.ID] = got
-	c.mu.Unlock()
 	if err := c.decisions.event(&e); err != nil {
 		if _, ok := c.take(e.ID); ok { // else a reply, that the stream has ended, is about to come
-			waiters.Put(got)
+			waiters.Put(a.got)
 		}
 		return nil, err
 	}
 	select {
-	case r := <-got:
-		waiters.Put(got)
+	case r := <-a.got:
+		waiters.Put(a.got)
 		return r.answer, r.err
 	case <-ctx.Done():
 		if _, ok := c.take(e.ID); ok { // else a reply is about to come
-			waiters.Put(got)
+			waiters.Put(a.got)
 		}
 		c.decisions.cancel(e.ID)
 		return nil, ctx.Err()
+	}
+}
+
+// await notes a decision, before it is sent.
+func (c *streamConn) await(id uint64, a asked) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return false
+	}
+	c.open[id] = a
+	c.wakeFor(a.deadline)
+	return true
+}
+
+// wakeFor sets the timer for a deadline, if none is before it, with c.mu held.
+// Nearly all decisions are answered long before theirs, so the timer stays as it is
+// and finds later that it has nothing to do.
+func (c *streamConn) wakeFor(deadline time.Time) {
+	switch {
+	case deadline.IsZero(), !c.due.IsZero() && !deadline.Before(c.due):
+		return
+	case c.timer == nil:
+		c.timer = time.AfterFunc(time.Until(deadline), c.expire)
+	default:
+		c.timer.Reset(time.Until(deadline))
+	}
+	c.due = deadline
+}
+
+// expire gives up the decisions whose deadline has come.
+func (c *streamConn) expire() {
+	now := time.Now()
+	var late []uint64
+	c.mu.Lock()
+	c.due = time.Time{}
+	var next time.Time
+	for id, a := range c.open {
+		switch {
+		case a.deadline.IsZero():
+		case !now.Before(a.deadline):
+			delete(c.open, id)
+			a.got <- reply{err: context.DeadlineExceeded}
+			late = append(late, id)
+		case next.IsZero(), a.deadline.Before(next):
+			next = a.deadline
+		}
+	}
+	c.wakeFor(next)
+	c.mu.Unlock()
+	for _, id := range late {
+		c.decisions.cancel(id)
 	}
 }
 
@@ -132,9 +187,9 @@ func (c *streamConn) Cancel(id uint64) { c.notifications.cancel(id) }
 func (c *streamConn) take(id uint64) (chan reply, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	got, ok := c.open[id]
+	a, ok := c.open[id]
 	delete(c.open, id)
-	return got, ok
+	return a.got, ok
 }
 
 func (c *streamConn) decided(r *batch.Reply) {
@@ -180,119 +235,16 @@ func (c *streamConn) fail(err error) {
 		c.mu.Lock()
 		open := c.open
 		c.open, c.dead = nil, true
+		if c.timer != nil {
+			c.timer.Stop()
+		}
 		c.mu.Unlock()
-		for _, got := range open {
-			got <- reply{err: fmt.Errorf("%w: %w", mux.ErrDown, err)}
+		for _, a := range open {
+			a.got <- reply{err: fmt.Errorf("%w: %w", mux.ErrDown, err)}
 		}
 		c.brokeBy = err
 		close(c.broken)
 	})
-}
-
-// stream is one stream of batches. What is written while a batch is being sent
-// makes the next one.
-type stream struct {
-	cs     grpc.ClientStream
-	wake   chan struct{} // buffered: there is something to send
-	linger time.Duration // how long the first event of a batch waits for more
-	stuck  func()        // called when the plugin does not read
-
-	mu     sync.Mutex
-	batch  []byte // what is to be sent next
-	closed bool
-}
-
-func openStream(ctx context.Context, cc *grpc.ClientConn, method string) (*stream, error) {
-	desc := grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
-	cs, err := cc.NewStream(ctx, &desc, method, rawCall, limitAnswer)
-	if err != nil {
-		return nil, err
-	}
-	return &stream{cs: cs, wake: make(chan struct{}, 1)}, nil
-}
-
-// event queues an event.
-func (s *stream) event(e *batch.Event) error {
-	return s.append(func(b []byte) []byte { return batch.AppendEvent(b, e) })
-}
-
-// cancel tells the plugin that nobody waits for an event any more.
-func (s *stream) cancel(id uint64) {
-	_ = s.append(func(b []byte) []byte { return batch.AppendCanceled(b, id) })
-}
-
-// Bounds on a plugin that does not read its stream: what is kept for it, and
-// how long it is waited for.
-const (
-	maxUnsent  = 8 << 20
-	stuckAfter = 15 * time.Second
-)
-
-func (s *stream) append(to func([]byte) []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return mux.ErrNotSent
-	case len(s.batch) > maxUnsent:
-		return mux.ErrNoRoom
-	}
-	first := len(s.batch) == 0
-	s.batch = to(s.batch)
-	if first {
-		s.wake <- struct{}{} // has room: write empties it before it takes a batch
-	}
-	return nil
-}
-
-func (s *stream) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.closed = true
-		close(s.wake)
-	}
-}
-
-// lingerNotifications is a hundredth of what people notice, and at 10,000 events
-// a second makes batches of ten.
-const lingerNotifications = time.Millisecond
-
-var errStreamEnded = errors.New("the plugin ended its stream")
-
-// write sends batches until the stream ends, and says why it did.
-func (s *stream) write() error {
-	for range s.wake {
-		if s.linger > 0 {
-			time.Sleep(s.linger)
-		} else {
-			runtime.Gosched() // who is about to write gets into this batch
-		}
-		s.mu.Lock()
-		b := s.batch
-		s.batch = nil
-		s.mu.Unlock()
-		stuck := time.AfterFunc(stuckAfter, s.stuck)
-		err := s.cs.SendMsg(rawcodec.Message(b))
-		stuck.Stop()
-		if err != nil {
-			return errStreamEnded // read knows why
-		}
-	}
-	return errStreamEnded
-}
-
-// read takes replies until the stream ends, and says why it did.
-func (s *stream) read(take func(*batch.Reply)) error {
-	for {
-		var b rawcodec.Message
-		if err := s.cs.RecvMsg(&b); err != nil {
-			return fmt.Errorf("%w: %w", errStreamEnded, err)
-		}
-		if err := batch.ReadReplies(b, take); err != nil {
-			return fmt.Errorf("the plugin sent a %w", err)
-		}
-	}
 }
 
 // wireHook is the hook's number in hookmux.plugin.v1.

@@ -25,6 +25,12 @@ type Event struct {
 
 // AppendEvent appends an event to a batch of Events.
 func AppendEvent(b []byte, e *Event) []byte {
+	return append(AppendEventHead(b, e), e.Request...)
+}
+
+// AppendEventHead appends an event but for the bytes of its request, which must
+// come next.
+func AppendEventHead(b []byte, e *Event) []byte {
 	size := varintSize(1, e.ID) + varintSize(2, e.Hook) + varintSize(3, e.TimeoutUs) + bytesSize(4, e.Key) + bytesSize(5, e.Request)
 	b = protowire.AppendTag(b, 1, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size))
@@ -32,7 +38,10 @@ func AppendEvent(b []byte, e *Event) []byte {
 	b = appendVarint(b, 2, e.Hook)
 	b = appendVarint(b, 3, e.TimeoutUs)
 	b = appendBytes(b, 4, e.Key)
-	return appendBytes(b, 5, e.Request)
+	if len(e.Request) > 0 {
+		b = protowire.AppendVarint(protowire.AppendTag(b, 5, protowire.BytesType), uint64(len(e.Request)))
+	}
+	return b
 }
 
 // AppendCanceled appends the id of an event that nobody waits for to a batch of

@@ -12,7 +12,8 @@ import (
 // Message is a message's bytes, as they are on the wire.
 type Message []byte
 
-// Codec passes a Message, or a pointer to one, through and leaves all other
+// Codec passes a Message, a pointer to one, or a mem.BufferSlice to be sent,
+// which gRPC frees when it is, through and leaves all other
 // messages, those of the health and reflection services, to the proto codec.
 type Codec struct{ encoding.CodecV2 }
 
@@ -21,8 +22,11 @@ func New() Codec { return Codec{encoding.GetCodecV2(proto.Name)} }
 
 // Marshal implements encoding.CodecV2.
 func (c Codec) Marshal(v any) (mem.BufferSlice, error) {
-	if b, ok := v.(Message); ok {
+	switch b := v.(type) {
+	case Message:
 		return mem.BufferSlice{mem.SliceBuffer(b)}, nil
+	case mem.BufferSlice:
+		return b, nil
 	}
 	return c.CodecV2.Marshal(v)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -76,6 +77,8 @@ type checkup struct {
 	wants   [][]mux.HookSpec // of each provider
 	known   []bool           // whether wants is what the provider will be asked
 	down    int
+
+	problems []string // what the host does not allow
 }
 
 func (c *checkup) fromConfig() {
@@ -100,6 +103,9 @@ func (c *checkup) start(log *slog.Logger) error {
 		return err
 	}
 	for _, s := range states {
+		for _, problem := range s.Problems {
+			c.problems = append(c.problems, fmt.Sprintf("the host does not allow what provider %s is to have: %s.", s.Name, problem))
+		}
 		line := string(s.Status)
 		if s.Status != host.Up {
 			c.down++
@@ -211,7 +217,7 @@ func onTopics(topics []string) string {
 
 // warnings are what is right as a config and yet may not be what is meant.
 func (c *checkup) warnings() []string {
-	var out []string
+	out := slices.Clone(c.problems)
 	_, hasDefault := c.cfg.Default[mux.ClientAuthenticate]
 	if len(c.chain(mux.ClientAuthenticate)) > 0 && !hasDefault {
 		out = append(out, `a login about which no provider has an opinion is refused by EMQX 5.8 and

@@ -177,6 +177,7 @@ func newHost(c *config.Provider, p *mux.Provider, opts host.Options) (providerHo
 		Env:          c.Env,
 		Config:       c.Config,
 		StartTimeout: c.StartTimeout,
+		Process:      host.ProcessSpec(c.Process),
 	}, opts), nil
 }
 

@@ -85,6 +85,8 @@ type Provider struct {
 	Dir string
 	// StartTimeout is how long the plugin may take to start.
 	StartTimeout time.Duration
+	// Process is what the plugin's process may be and use.
+	Process Process
 
 	optional bool // required: false
 

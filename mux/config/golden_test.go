@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -143,6 +144,7 @@ func describe(c *Config) string {
 		} else {
 			fmt.Fprintf(&b, "  command %q in %s within %s\n", p.Command, p.Dir, p.StartTimeout)
 			fmt.Fprintf(&b, "  env %q\n  config %s\n", p.Env, p.Config)
+			describeProcess(&b, p.Process)
 		}
 		for _, h := range p.Hooks {
 			fmt.Fprintf(&b, "  hook %s %q\n", h.Hook, h.Topics)
@@ -156,4 +158,14 @@ func describe(c *Config) string {
 		fmt.Fprintf(&b, "  breaker %+v\n  lane %+v\n", p.Breaker, p.Lane)
 	}
 	return b.String()
+}
+
+func describeProcess(b *strings.Builder, p Process) {
+	if p.Umask != nil {
+		fmt.Fprintf(b, "  umask %04o\n", *p.Umask)
+		p.Umask = nil
+	}
+	if !reflect.DeepEqual(p, Process{}) {
+		fmt.Fprintf(b, "  process %+v\n", p)
+	}
 }

@@ -55,6 +55,8 @@ func (p *Provider) keys() []key {
 			value: directory(&p.Dir)},
 		{name: "start_timeout", plugin: true, def: DefaultStartTimeout.String(), doc: "how long the plugin may take to start",
 			value: duration(&p.StartTimeout, 100*time.Millisecond, 10*time.Minute)},
+		{name: "process", plugin: true, doc: "what the plugin's process may be and use",
+			value: group(p.Process.keys())},
 		{name: "hooks", doc: "ask the provider about these hooks only; without it, about all that it answers",
 			value: hookList(&p.Hooks)},
 		{name: "on_failure", def: mux.Deny.String(), doc: "what a hook with an answer does when the provider gives none: one word for all, or a mapping from hook to word, from cause to word, or from hook to such a mapping; a hook or cause that it leaves out is denied",

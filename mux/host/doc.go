@@ -17,10 +17,10 @@
 // # What a plugin cannot do
 //
 // It sees no environment but its own, has its socket in a directory that only
-// this user may enter, and dies with hookmux: the kernel kills our direct
+// its user may enter, has no more than ProcessSpec grants it, and dies with hookmux: the kernel kills our direct
 // children (Linux), and the reaper process everything else that carries the
 // mark HOOKMUX_ID in its environment, also when hookmux itself was killed. (What
-// leaves the process group *and* wipes its environment gets away: only a cgroup
-// or a container holds that.)
+// leaves the process group *and* wipes its environment gets away, unless it has
+// a cgroup because of a limit.)
 // Whatever it prints, however long or much, is read and becomes log lines.
 package host

@@ -31,6 +31,8 @@ type PluginSpec struct {
 	Command []string
 	// Dir is the working directory; "" is hookmux's.
 	Dir string
+	// Process is what the process may be and use.
+	Process ProcessSpec
 	// Env is the plugin's whole environment, beside what hookmux sets.
 	Env map[string]string
 	// Config is handed to the plugin as it is; it must be a JSON object, or
@@ -63,8 +65,13 @@ var dialOptions = []grpc.DialOption{
 
 // startChild starts a process and shakes hands. On an error nothing of it is left.
 func startChild(ctx context.Context, p *mux.Provider, spec PluginSpec, id, tmp string, log *slog.Logger) (*child, error) {
-	out := &output{log: log}
-	proc := newProcess(spec.Command, spec.Dir, id, out)
+	cmd := exec.Command(spec.Command[0], spec.Command[1:]...)
+	cmd.Dir = spec.Dir
+	limits, err := confine(p.Name(), cmd, spec.Process)
+	if err != nil {
+		return nil, err
+	}
+	proc := newProcess(cmd, id, limits, &output{log: log})
 	var socketDir string
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
@@ -87,11 +94,14 @@ func startChild(ctx context.Context, p *mux.Provider, spec PluginSpec, id, tmp s
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
 			socketDir = dir
 			proc.cmd.Env = environment(p.Name(), spec, id, cmd.Env)
+			if limits.who != nil {
+				return proc, limits.who.own(dir)
+			}
 			return proc, nil
 		},
 	})
 	c := &child{client: client, proc: proc, log: log}
-	err := within(ctx, spec.StartTimeout, func() error {
+	err = within(ctx, spec.StartTimeout, func() error {
 		if _, err := client.Start(); err != nil {
 			return err
 		}
@@ -116,8 +126,14 @@ func startChild(ctx context.Context, p *mux.Provider, spec PluginSpec, id, tmp s
 		c.conn, c.broken = streams, streams.broken
 		return nil
 	}, func() { _ = proc.Kill(ctx) })
+	for _, problem := range limits.problems {
+		log.Warn("the host does not allow what the config says", "problem", problem)
+	}
 	if err != nil {
 		_ = proc.Kill(ctx)
+		if !proc.ran() {
+			limits.group.remove()
+		}
 		err = explainStart(err, proc, spec.StartTimeout)
 		client.Kill()
 		_ = os.RemoveAll(socketDir) // go-plugin forgets it when the command cannot be run

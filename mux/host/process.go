@@ -22,6 +22,7 @@ import (
 type process struct {
 	cmd    *exec.Cmd
 	id     string // HOOKMUX_ID of this run
+	limits *confinement
 	out    *output
 	stdout *io.PipeReader // what go-plugin reads: the handshake line and nothing else
 
@@ -36,16 +37,19 @@ type process struct {
 	stdoutEnd chan struct{} // closed when the process has closed its stdout
 	exited    chan struct{} // closed when the process has ended and its group is killed
 	state     *os.ProcessState
+	ranOut    bool           // it was killed for its use of memory
 	readers   sync.WaitGroup // of stdout and stderr; done half a second after exited at the latest
 }
 
 // newProcess prepares, but does not start, a process. Its environment must be
 // set before Start.
-func newProcess(command []string, dir, id string, out *output) *process {
-	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Dir = dir
+func newProcess(cmd *exec.Cmd, id string, limits *confinement, out *output) *process {
 	cmd.SysProcAttr = procAttr()
-	p := &process{cmd: cmd, id: id, out: out, stdoutEnd: make(chan struct{}), exited: make(chan struct{})}
+	if limits.who != nil {
+		cmd.SysProcAttr.Credential = &limits.who.Credential
+	}
+	limits.group.use(cmd.SysProcAttr)
+	p := &process{cmd: cmd, id: id, limits: limits, out: out, stdoutEnd: make(chan struct{}), exited: make(chan struct{})}
 	p.readSyncOut, p.syncOut = io.Pipe()
 	p.readSyncErr, p.syncErr = io.Pipe()
 	return p
@@ -59,7 +63,7 @@ func (p *process) Start(context.Context) error {
 		return errors.New("hookmux is stopping")
 	}
 	if p.cmd.Err != nil {
-		return startError(p.cmd, p.cmd.Err)
+		return p.startError(p.cmd.Err)
 	}
 	outR, outW, err := os.Pipe()
 	if err != nil {
@@ -75,29 +79,37 @@ func (p *process) Start(context.Context) error {
 	started := make(chan error)
 	go func() {
 		// The kernel sends the death signal when the *thread* that started the
-		// child ends: this goroutine keeps one until the child has ended.
+		// child ends: this goroutine keeps one until the child has ended. The
+		// thread ends with it, since a child's limits are set on it.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		p.limits.onThread()
 		err := p.cmd.Start()
 		_, _ = outW.Close(), errW.Close()
-		started <- err
-		if err != nil {
-			return
+		if err == nil {
+			p.limits.started(p.cmd.Process.Pid)
 		}
+		started <- err
+		if err == nil {
+			<-p.exited
+		}
+	}()
+	if err := <-started; err != nil {
+		_, _ = outR.Close(), errR.Close()
+		return p.startError(err)
+	}
+	p.started = true
+	go func() {
 		_ = p.cmd.Wait()
 		p.state = p.cmd.ProcessState
+		p.ranOut = p.limits.group.ranOut()
 		p.killAll() // what it started does not outlive it
+		p.limits.group.remove()
 		// A grandchild that got away may hold the pipes open: read what is
 		// there, and no more.
 		soon := time.Now().Add(500 * time.Millisecond)
 		_, _ = outR.SetReadDeadline(soon), errR.SetReadDeadline(soon)
 		close(p.exited)
 	}()
-	if err := <-started; err != nil {
-		_, _ = outR.Close(), errR.Close()
-		return startError(p.cmd, err)
-	}
-	p.started = true
 
 	var handshake *io.PipeWriter
 	p.stdout, handshake = io.Pipe()
@@ -122,10 +134,19 @@ func (p *process) Start(context.Context) error {
 }
 
 // startError says what is wrong with a command that could not be started.
-func startError(cmd *exec.Cmd, err error) error {
+func (p *process) startError(err error) error {
+	cmd := p.cmd
 	name := cmd.Args[0]
+	if p.limits.who != nil {
+		if text := p.limits.who.explain(err, cmd.Path, cmd.Dir); text != "" {
+			return errors.New(text)
+		}
+	}
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
+		if here := filepath.Join(cmd.Dir, name); isProgram(here) {
+			return fmt.Errorf("%s: no such command in PATH; for %s, write a path with a slash, such as ./%s", name, here, name)
+		}
 		return fmt.Errorf("%s: no such command in PATH", name)
 	case errors.Is(err, os.ErrNotExist):
 		if cmd.Dir != "" {
@@ -143,6 +164,11 @@ func startError(cmd *exec.Cmd, err error) error {
 		return fmt.Errorf("%s: not a program that this machine can run", name)
 	}
 	return fmt.Errorf("%s: %w", name, err)
+}
+
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
 // Wait implements runner.Runner.
@@ -181,6 +207,7 @@ func (p *process) ran() bool {
 // killAll kills the process group and what left the group but carries our mark.
 func (p *process) killAll() {
 	_ = killGroup(p.cmd.Process.Pid, syscall.SIGKILL)
+	p.limits.group.kill()
 	killMarked(p.id)
 }
 
@@ -200,6 +227,8 @@ func (p *process) lastWords(n int) string {
 func (p *process) how() string {
 	ws, ok := p.state.Sys().(syscall.WaitStatus)
 	switch {
+	case p.ranOut:
+		return fmt.Sprintf("needed more than the %s of memory it may have (process.memory), and was killed", mebi(p.limits.spec.Memory))
 	case ok && ws.Signaled():
 		return fmt.Sprintf("was killed by %s", signalName(ws.Signal()))
 	default:

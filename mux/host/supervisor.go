@@ -89,6 +89,9 @@ type State struct {
 	Pid      int    // of a plugin that runs
 	Restarts int    // starts after the first
 	LastErr  string // why it last ended or failed to start; empty if it never did
+	// Problems are what the host does not allow of PluginSpec.Process, each with
+	// its key and why.
+	Problems []string
 }
 
 // Plugin hosts one plugin. Make it with NewPlugin and call Run once.
@@ -205,7 +208,7 @@ func (h *Plugin) once(ctx context.Context, run int) (upSince time.Time, err erro
 		return upSince, fmt.Errorf("start: %w", err)
 	}
 	upSince = time.Now()
-	h.set(Up, func(s *State) { s.Pid = c.proc.pid() })
+	h.set(Up, func(s *State) { s.Pid, s.Problems = c.proc.pid(), c.proc.limits.problems })
 	h.settle()
 
 	err = h.watch(ctx, c)
@@ -263,6 +266,9 @@ func (h *Plugin) watch(ctx context.Context, c *child) error {
 		case <-c.broken:
 			return h.brokenBy(c)
 		case <-tick.C:
+		}
+		if err := c.proc.limits.overLimit(c.proc.pid()); err != nil {
+			return err
 		}
 		err := c.healthy(ctx, h.opts.HealthTimeout)
 		if err == nil || ctx.Err() != nil {

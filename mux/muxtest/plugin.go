@@ -58,6 +58,7 @@ const (
 	OtherProtocol = "speak app protocol 7"
 	Deaf          = "ignore SIGTERM and Shutdown"
 	CloseSockets  = "close its sockets and live on"
+	UseMemory     = "use 300 MB of memory from client.authenticate on"
 )
 
 // Command is the command line of a plugin that this test binary plays.
@@ -207,6 +208,10 @@ func (p *player) handle(h mux.Hook, req []byte) []byte {
 	case CloseSockets:
 		if h == mux.ClientAuthenticate {
 			go p.server.Stop()
+		}
+	case UseMemory:
+		if h == mux.ClientAuthenticate {
+			useMemory(300 << 20)
 		}
 	case Panic:
 		if h == mux.ClientAuthenticate {

@@ -148,6 +148,7 @@ func (m *Mux) decide(ctx context.Context, ev *Event, t *table) []byte {
 		m.log.Debug("decided", "hook", ev.Hook.String(), "client", ev.Client(), "topic", string(v.topic), "answer", v.verdict().String(), "by", v.by)
 	}
 	m.decided(ctx, v)
+	v.show(t.observers[ev.Hook])
 	return v.response()
 }
 

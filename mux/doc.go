@@ -45,6 +45,19 @@
 // refused; a yes is so if the votes that made it were, for Any the one, for
 // All every yes.
 //
+// # Observers
+//
+// A Spec with Observe decides nothing. When a valued hook is decided, its provider is
+// told by way of its lane, in order with the client's notifications, and gets the request
+// with what was decided in it: the field result, or the message. The broker does not
+// wait for it whatever Delivery and Overflow say, and its answer does not count.
+//
+// # Who decided
+//
+// A Recorder in the Options is told of each decision with the part of everyone who was
+// asked, of what became of each notification, and of breakers. Metrics, trails and
+// traces are made from it. Without one, nothing of it costs anything.
+//
 // # Order, and what may block
 //
 // Notifications of one client are handled by a provider in the order in which

@@ -1,8 +1,13 @@
 package mux
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/encoding/protowire"
 )
+
+// epoch is when times began, so that one takes a word.
+var epoch = time.Now()
 
 // Event is one call of one hook by a broker: the request as it came, and views
 // into it that routing needs. Body is shared by everyone who handles the event;
@@ -11,10 +16,11 @@ type Event struct {
 	Hook Hook
 	Body []byte // the request message, as the broker encoded it
 
-	client    []byte // the client id, which orders notifications; may be empty
-	msg       []byte // the Message field, for message hooks
-	topic     []byte // its topic
-	malformed bool   // Body is no protobuf message: nothing above can be trusted
+	client    []byte        // the client id, which orders notifications; may be empty
+	msg       []byte        // the Message field, for message hooks
+	topic     []byte        // its topic
+	told      time.Duration // when the broker told it, since epoch; only with a Recorder
+	malformed bool          // Body is no protobuf message: nothing above can be trusted
 }
 
 // NewEvent reads from body what routing needs and keeps body, not a copy.

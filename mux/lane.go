@@ -215,8 +215,8 @@ const windowRetry = 100 * time.Millisecond
 func (l *lane) settle(ev *Event, reason Reason, err error) {
 	if reason != ReasonNone {
 		l.drop(ev, reason, err)
-	} else if hooks[ev.Hook].kind != lifecycle {
-		l.p.stats.Delivered.Add(1)
+	} else {
+		l.p.handled(ev)
 	}
 	l.release(ev) // last: an empty lane means that all is counted
 }
@@ -311,12 +311,21 @@ func (l *lane) probeAfter() time.Duration {
 	return min(max(l.p.current().spec.Breaker.Open/10, time.Millisecond), time.Second)
 }
 
+// handled counts an event that the provider has handled.
+func (r *running) handled(ev *Event) {
+	if hooks[ev.Hook].kind != lifecycle {
+		r.stats.Delivered.Add(1)
+		r.told(ev, ReasonNone, nil)
+	}
+}
+
 // drop counts a lost event and says so, at a bounded rate.
 func (l *lane) drop(ev *Event, r Reason, err error) {
 	if hooks[ev.Hook].kind == lifecycle {
 		return
 	}
 	l.p.stats.Dropped[r].Add(1)
+	l.p.told(ev, r, err)
 	ok, held := l.p.failLog[r].allow()
 	if !ok {
 		return

@@ -128,7 +128,7 @@ func (p *Provider) use(l *Link, old *link) *link {
 	}
 	lk := &link{Link: l}
 	for _, w := range p.wants {
-		if h := w.Hook; h.Valued() {
+		if h := w.Hook; h.Valued() && !p.spec.Observe {
 			if old != nil && old.decisions[h] != nil {
 				lk.decisions[h] = old.decisions[h]
 			} else {
@@ -145,10 +145,13 @@ func (p *Provider) use(l *Link, old *link) *link {
 }
 
 // install puts p in place, and gives the connection from which another takes over.
-func (p *Provider) install(changed func()) (replaced *Link) {
+func (p *Provider) install(changed func(), recorder Recorder) (replaced *Link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.changed = changed
+	if p.recorder == nil {
+		p.recorder = recorder
+	}
 	before := p.current()
 	old := before.link.Load()
 	switch next := p.next; {
@@ -249,7 +252,7 @@ func (r *running) holdsBack(shard int) (told <-chan struct{}) {
 }
 
 // Breaker is the state of the breaker of a valued hook, or of the
-// notifications' for any other: "closed", "open" or "half-open"; "" while down,
+// notifications' for any other and for what it observes: "closed", "open" or "half-open"; "" while down,
 // and for a valued hook that the provider does not decide.
 func (p *Provider) Breaker(h Hook) string {
 	l := p.current().link.Load()
@@ -257,7 +260,7 @@ func (p *Provider) Breaker(h Hook) string {
 		return ""
 	}
 	b := l.notify
-	if h.Valued() {
+	if h.Valued() && !p.current().spec.Observe {
 		b = l.decisions[h]
 	}
 	if b == nil {
@@ -273,13 +276,16 @@ func (p *Provider) newBreaker(what string) *gobreaker.TwoStepCircuitBreaker[stru
 		Timeout:     p.spec.Breaker.Open,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures },
 		IsExcluded:  func(err error) bool { return errors.Is(err, errNotItsFault) },
-		// Only logs: a call back into the breaker would deadlock.
+		// Only tells: a call back into the breaker would deadlock.
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			level := slog.LevelInfo
 			if to == gobreaker.StateOpen {
 				level = slog.LevelWarn
 			}
 			p.log.Log(context.Background(), level, "breaker "+to.String(), "of", what, "was", from.String())
+			if p.recorder != nil {
+				p.recorder.BreakerChanged(p.spec.Name, what, to.String())
+			}
 		},
 	})
 }

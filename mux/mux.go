@@ -82,7 +82,7 @@ func (m *Mux) Reconfigure(opts Options, providers []*Provider) (drained <-chan s
 func (m *Mux) install(providers []*Provider) {
 	before := m.table.Load().users
 	for _, p := range providers {
-		if replaced := p.install(m.rebuild); replaced != nil {
+		if replaced := p.install(m.rebuild, m.recorder); replaced != nil {
 			go replaced.settle(before.gone)
 		}
 	}
@@ -156,6 +156,7 @@ func (m *Mux) awaitReady(ctx context.Context) bool {
 func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
 	if m.recorder != nil {
 		start := time.Now()
+		ev.told = start.Sub(epoch)
 		defer func() { m.recorder.Answered(ev.Hook, time.Since(start)) }()
 	}
 	defer func() {
@@ -260,7 +261,7 @@ func (p *Provider) notifySync(ctx context.Context, ev *Event) {
 		p.lane.drop(ev, r, err)
 		return
 	}
-	p.stats.Delivered.Add(1)
+	p.handled(ev)
 }
 
 // denial refuses an event without asking anyone; a notification is acknowledged.

@@ -61,6 +61,8 @@ type running struct {
 	linkUp  notifier                 // tells when there is a new link
 	failLog [numReasons]rateLimit
 
+	recorder Recorder // set before the first event
+
 	retiring atomic.Pointer[[]*Link] // replaced and not yet settled; nil for none
 
 	mu       sync.Mutex // guards what follows, and changes of now and its link
@@ -149,7 +151,7 @@ func (p *Provider) stillDecides(declared []HookSpec) error {
 	}
 	for _, before := range p.wants {
 		h := before.Hook
-		if h.Valued() && p.spec.OnFailure[h][ReasonDown] != Ignore && !slices.ContainsFunc(declared, func(w HookSpec) bool { return w.Hook == h }) {
+		if p.spec.holds(h) && !slices.ContainsFunc(declared, func(w HookSpec) bool { return w.Hook == h }) {
 			return fmt.Errorf("it decided %s before and does not declare it any more; if that is meant, list its hooks in the config, without this one", h)
 		}
 	}

@@ -153,6 +153,15 @@ func (m *Mux) decided(ctx context.Context, v *value) {
 	m.recorder.Decided(ctx, &r.Decision)
 }
 
+// told tells the Recorder what became of a notification.
+func (r *running) told(ev *Event, reason Reason, err error) {
+	if r.recorder == nil {
+		return
+	}
+	start := epoch.Add(ev.told)
+	r.recorder.Notified(&Notification{Event: ev, Provider: r.current().spec.Name, Reason: reason, Err: err, Start: start, Took: time.Since(start)})
+}
+
 // refuse is denial for an event about which nobody can be asked.
 func (m *Mux) refuse(ctx context.Context, ev *Event) []byte {
 	if r := m.newRecording(ev, m.table.Load(), time.Now()); r != nil && ev.Hook.Valued() {

@@ -10,6 +10,7 @@ import (
 type table struct {
 	providers []*Provider        // in chain order
 	routes    [NumHooks][]route  // by hook, in chain order
+	observers [NumHooks][]route  // of valued hooks
 	wanted    [NumHooks]HookSpec // the union of what the providers want
 	isWanted  [NumHooks]bool
 	opts      Options
@@ -68,7 +69,11 @@ func newTable(providers []*Provider, opts Options) *table {
 	for _, p := range providers {
 		wants, _ := p.Wants()
 		for _, w := range wants {
-			t.routes[w.Hook] = append(t.routes[w.Hook], route{p, newTopicTree(w.Topics), newTopicTree(w.and)})
+			to := &t.routes[w.Hook]
+			if w.Hook.Valued() && p.spec.Observe {
+				to = &t.observers[w.Hook]
+			}
+			*to = append(*to, route{p, newTopicTree(w.Topics), newTopicTree(w.and)})
 			t.want(w)
 		}
 	}

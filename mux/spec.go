@@ -14,6 +14,10 @@ type Spec struct {
 	// Hooks narrows what the provider is asked to these, and counts also
 	// before it has ever started. nil: whatever it declares.
 	Hooks []HookSpec
+	// Observe makes it an observer of valued hooks: it is told of them like of
+	// notifications, when they are decided and with what was decided in the
+	// request, and its answer does not count.
+	Observe bool
 	// OnFailure is what a valued hook does without an answer.
 	OnFailure [NumHooks]Policies
 	// Timeout bounds one call, within the event's deadline. Default 2 s.
@@ -125,9 +129,14 @@ func (s *Spec) beforeStart() []HookSpec {
 	}
 	var out []HookSpec
 	for _, h := range Hooks() {
-		if h.Valued() && s.OnFailure[h][ReasonDown] != Ignore {
+		if s.holds(h) {
 			out = append(out, HookSpec{Hook: h})
 		}
 	}
 	return out
+}
+
+// holds says whether the valued hook h may not pass while the provider is down.
+func (s *Spec) holds(h Hook) bool {
+	return h.Valued() && !s.Observe && s.OnFailure[h][ReasonDown] != Ignore
 }

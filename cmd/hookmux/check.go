@@ -150,13 +150,16 @@ func (c *checkup) printHooks(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	none := true
 	for _, h := range mux.Hooks() {
-		chain := strings.Join(c.chain(h), c.arrow(h))
+		chain := strings.Join(c.asked(h, false), c.arrow(h))
 		if allow, ok := c.cfg.Default[h]; ok {
 			word := mux.Deny.String()
 			if allow {
 				word = mux.Allow.String()
 			}
 			chain = strings.TrimPrefix(chain+", then default: "+word, ", then ")
+		}
+		if watch := c.asked(h, true); len(watch) > 0 {
+			chain = strings.TrimPrefix(chain+"; observed by "+strings.Join(watch, ", "), "; ")
 		}
 		if chain == "" {
 			continue
@@ -192,20 +195,26 @@ func (c *checkup) arrow(h mux.Hook) string {
 	return ", then "
 }
 
-// chain is who answers a hook.
-func (c *checkup) chain(h mux.Hook) []string {
-	var chain []string
+// asked is who answers a hook, or observes it.
+func (c *checkup) asked(h mux.Hook, observe bool) (names []string) {
 	for i, wants := range c.wants {
 		if !c.known[i] {
 			continue // what it counts for until it starts says nothing about later
 		}
+		p := &c.cfg.Providers[i]
 		for _, w := range wants {
-			if w.Hook == h {
-				chain = append(chain, c.cfg.Providers[i].Name+onTopics(w.Topics))
+			if w.Hook == h && observe == (p.Observe && h.Valued()) {
+				names = append(names, p.Name+onTopics(w.Topics))
 			}
 		}
 	}
-	return chain
+	return names
+}
+
+// hooked says whether EMQX is told to ask about a hook.
+func (c *checkup) hooked(h mux.Hook) bool {
+	_, hasDefault := c.cfg.Default[h]
+	return hasDefault || len(c.asked(h, false))+len(c.asked(h, true)) > 0
 }
 
 func onTopics(topics []string) string {
@@ -219,7 +228,7 @@ func onTopics(topics []string) string {
 func (c *checkup) warnings() []string {
 	out := slices.Clone(c.problems)
 	_, hasDefault := c.cfg.Default[mux.ClientAuthenticate]
-	if len(c.chain(mux.ClientAuthenticate)) > 0 && !hasDefault {
+	if c.hooked(mux.ClientAuthenticate) && !hasDefault {
 		out = append(out, `a login about which no provider has an opinion is refused by EMQX 5.8 and
 older, and let in by 5.10, if EMQX has no authenticator of its own. Say which
 you want:
@@ -227,7 +236,7 @@ you want:
     default:
       client.authenticate: deny    # or allow`)
 	}
-	if _, hasDefault := c.cfg.Default[mux.ClientAuthorize]; hasDefault || len(c.chain(mux.ClientAuthorize)) > 0 {
+	if c.hooked(mux.ClientAuthorize) {
 		out = append(out, `EMQX asks about client.authorize only what its own authorization sources leave
 open, and its shipped acl.conf answers everything. For hookmux to be asked, EMQX
 needs authorization.sources = [].`)

@@ -154,6 +154,9 @@ func describe(c *Config) string {
 				fmt.Fprintf(&b, "  on failure %s: %s\n", h, p.OnFailure[h])
 			}
 		}
+		if p.Observe {
+			fmt.Fprintf(&b, "  observes\n")
+		}
 		fmt.Fprintf(&b, "  timeout %s, concurrency %d, delivery %s\n", p.Timeout, p.Concurrency, p.Delivery)
 		fmt.Fprintf(&b, "  breaker %+v\n  lane %+v\n", p.Breaker, p.Lane)
 	}

@@ -63,6 +63,8 @@ func (p *Provider) keys() []key {
 			value: onFailure(&p.OnFailure)},
 		{name: "required", def: "true", doc: "false: what the provider does not answer is as if it were not there; short for on_failure: ignore",
 			value: truth(func(required bool) { p.optional = !required })},
+		{name: "observe", def: "false", doc: "true: of hooks with an answer, the provider is told what was decided, as with a notification, and its own answer does not count",
+			value: truth(func(observe bool) { p.Observe = observe })},
 		{name: "timeout", def: mux.DefaultTimeout.String(), doc: "how long one answer of the provider may take",
 			value: duration(&p.Timeout, time.Millisecond, 10*time.Minute)},
 		{name: "concurrency", def: strconv.Itoa(mux.DefaultConcurrency), doc: "how many answers may be asked of the provider at a time; more wait",

@@ -43,7 +43,7 @@ func TestTables(t *testing.T) {
 			}
 		}
 	}
-	unquote := strings.NewReplacer(`"256"`, "256", `"5"`, "5", `"10000"`, "10000", `"true"`, "true")
+	unquote := strings.NewReplacer(`"256"`, "256", `"5"`, "5", `"10000"`, "10000", `"true"`, "true", `"false"`, "false")
 	write("", new(Config).keys())
 	all.WriteString("log:\n")
 	write("  ", new(Log).keys())

@@ -6,6 +6,14 @@
 // its context ends and then stops what it started; Settled tells when the first
 // attempt has been made, well or badly.
 //
+// # Taking over
+//
+// A host is for one process configuration. To replace it, make another for the
+// same provider and Prepare it: its process starts, says what it wants and is
+// found well, while the first one works on. Then Retire the first, put the provider
+// in place (mux.SetProviders) and Run the second; the first ends by itself once
+// nothing is under way over it. If Prepare fails, nothing has changed.
+//
 // # Life of a plugin
 //
 // A crash is noticed by the exit of the process, a hang by missed health

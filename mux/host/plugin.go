@@ -53,7 +53,10 @@ type child struct {
 	cc     *grpc.ClientConn
 	conn   mux.Conn
 	broken <-chan struct{} // closed when conn is of no use any more; nil if only the exit tells
-	log    *slog.Logger
+
+	declared []mux.HookSpec
+	link     *mux.Link
+	log      *slog.Logger
 }
 
 // dialOptions are fixed windows, so that grpc-go does not measure the bandwidth

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -19,6 +20,7 @@ import (
 // started. The kernel's death signal reaches only our direct children.
 type Reaper struct {
 	instance string
+	runs     atomic.Uint64 // of plugins
 	cmd      *exec.Cmd
 	lifeline io.WriteCloser // closed by our death at the latest
 }
@@ -46,6 +48,11 @@ func StartReaper(command []string, dir string) (*Reaper, error) {
 		return nil, fmt.Errorf("start the reaper, which ends plugins if hookmux is killed: %w", err)
 	}
 	return r, nil
+}
+
+// nextID is the mark of one run of a provider's process.
+func (r *Reaper) nextID(provider string) string {
+	return fmt.Sprintf("%s/%s/%d", r.instance, provider, r.runs.Add(1))
 }
 
 // Close has the reaper kill what may still be there, and waits for its end.

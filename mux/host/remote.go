@@ -25,16 +25,26 @@ import (
 )
 
 // Remote hosts a HookProvider server that somebody else runs. Make it with
-// NewRemote and call Run once.
+// NewRemote and call Run once; Prepare may come before.
 type Remote struct {
 	provider *mux.Provider
 	cc       *grpc.ClientConn
 	opts     Options
 	log      *slog.Logger
 	settled  chan struct{}
+	prepared *session // by Prepare, until Run takes it
+	retired  retirement
 
 	mu    sync.Mutex
 	state State
+}
+
+// session is one connection to the server.
+type session struct {
+	*conn
+	declared []mux.HookSpec
+	link     *mux.Link
+	end      func() // closes conn.gone
 }
 
 // ParseURL reads a remote's address, http://host:port or https://host:port.
@@ -110,11 +120,13 @@ func (h *Remote) set(status Status, err error) (changed bool) {
 func (h *Remote) Run(ctx context.Context) {
 	defer h.cc.Close()
 	defer h.settle()
+	starting, cancel := h.retired.context(ctx)
+	defer cancel()
 	delays := newDelays(h.opts)
-	for ctx.Err() == nil {
+	for starting.Err() == nil || h.prepared != nil {
 		start := time.Now()
-		err := h.once(ctx)
-		if ctx.Err() != nil {
+		err := h.once(ctx, starting)
+		if starting.Err() != nil {
 			break
 		}
 		delay := delays.NextBackOff()
@@ -128,7 +140,7 @@ func (h *Remote) Run(ctx context.Context) {
 		h.settle()
 		select {
 		case <-time.After(delay):
-		case <-ctx.Done():
+		case <-starting.Done():
 		}
 	}
 	h.set(Stopped, nil)
@@ -143,35 +155,96 @@ func (h *Remote) settle() {
 	}
 }
 
-// once connects, serves until the connection is lost, and says why it was.
-func (h *Remote) once(ctx context.Context) error {
-	if err := h.connect(ctx); err != nil {
-		return err
+// Prepare connects and asks what the server wants, so that Mux.SetProviders puts it
+// in place; after that Run must be called, or else Discard.
+func (h *Remote) Prepare(ctx context.Context) (declared []mux.HookSpec, err error) {
+	ctx, cancel := context.WithTimeout(ctx, DefaultStartTimeout)
+	defer cancel()
+	h.cc.Connect()
+	for s := h.cc.GetState(); s != connectivity.Ready; s = h.cc.GetState() {
+		if s == connectivity.TransientFailure || !h.cc.WaitForStateChange(ctx, s) {
+			return nil, errNobody
+		}
 	}
-	gone := make(chan struct{})
-	defer close(gone)
-	c := &conn{cc: h.cc, gone: gone}
-	wants, err := h.load(ctx, c)
+	s, err := h.open(ctx)
+	if err == nil {
+		err = h.provider.StartWith(s.link)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := h.provider.Up(c, wants); err != nil {
-		return err
+	h.prepared = s
+	return s.declared, nil
+}
+
+// Discard takes leave of the server that Prepare connected to, if it did.
+func (h *Remote) Discard() {
+	if h.prepared != nil {
+		h.leave(h.prepared)
 	}
-	defer h.provider.Down()
+	_ = h.cc.Close()
+}
+
+// Retire has Run end once another connection has taken over and nothing is under
+// way over this one; from now on it is not connected again.
+func (h *Remote) Retire() { h.retired.retire() }
+
+var errNobody = errors.New("nobody answers at its address")
+
+// open asks what the server wants.
+func (h *Remote) open(ctx context.Context) (s *session, err error) {
+	gone := make(chan struct{})
+	s = &session{conn: &conn{cc: h.cc, gone: gone}, end: sync.OnceFunc(func() { close(gone) })}
+	if s.declared, err = h.load(ctx, s.conn); err != nil {
+		return nil, err
+	}
+	s.link = h.provider.NewLink(s.conn, s.declared)
+	return s, nil
+}
+
+func (h *Remote) leave(s *session) {
+	ctx, cancel := context.WithTimeout(context.Background(), h.opts.StopStep)
+	defer cancel()
+	unload(ctx, s.conn, h.opts.Version)
+}
+
+// once connects, serves until the connection is lost, and says why it was. It does
+// not connect any more once starting has ended.
+func (h *Remote) once(ctx, starting context.Context) (err error) {
+	s := h.prepared
+	if h.prepared = nil; s == nil {
+		if err := h.connect(starting); err != nil {
+			return err
+		}
+		if s, err = h.open(starting); err != nil {
+			return err
+		}
+		if err := h.retired.unless(s.link.Up); err != nil {
+			return err
+		}
+	}
+	defer s.end()
+	defer s.link.Down()
 	h.set(Up, nil)
+	h.log.Info("remote is up", "api", s.api.Service(), "hooks", describe(s.declared))
 	h.settle()
-	h.log.Info("remote is up", "api", c.api.Service(), "hooks", describe(wants))
 
 	sctx, cancel := context.WithTimeout(ctx, DefaultStartTimeout)
-	showBrokers(sctx, c, h.opts.Mux)
+	showBrokers(sctx, s.conn, h.opts.Mux)
 	cancel()
-	h.cc.WaitForStateChange(ctx, connectivity.Ready)
-	if ctx.Err() != nil {
-		uctx, cancel := context.WithTimeout(context.Background(), h.opts.StopStep)
-		defer cancel()
-		unload(uctx, c, h.opts.Version)
-		return ctx.Err()
+	serving, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.link.Settled():
+			cancel()
+		case <-serving.Done():
+		}
+	}()
+	h.cc.WaitForStateChange(serving, connectivity.Ready)
+	if serving.Err() != nil {
+		h.leave(s)
+		return serving.Err()
 	}
 	return errors.New("the connection was lost")
 }
@@ -185,8 +258,8 @@ func (h *Remote) connect(ctx context.Context) error {
 		case connectivity.Ready:
 			return nil
 		case connectivity.TransientFailure:
-			if h.set(Restarting, errors.New("nobody answers at its address")) {
-				h.log.Error("remote is down", "error", "nobody answers at its address; trying again and again")
+			if h.set(Restarting, errNobody) {
+				h.log.Error("remote is down", "error", errNobody.Error()+"; trying again and again")
 			}
 			h.settle()
 			if !h.cc.WaitForStateChange(ctx, s) {

@@ -94,13 +94,16 @@ type State struct {
 	Problems []string
 }
 
-// Plugin hosts one plugin. Make it with NewPlugin and call Run once.
+// Plugin hosts one plugin. Make it with NewPlugin and call Run once; Prepare
+// may come before.
 type Plugin struct {
 	provider *mux.Provider
 	spec     PluginSpec
 	opts     Options
 	log      *slog.Logger
 	settled  chan struct{}
+	prepared *child // by Prepare, until Run takes it
+	retired  retirement
 
 	mu    sync.Mutex
 	state State
@@ -117,6 +120,41 @@ func NewPlugin(p *mux.Provider, spec PluginSpec, opts Options) *Plugin {
 		settled: make(chan struct{}), state: State{Status: Starting, Since: time.Now()},
 	}
 }
+
+// Prepare starts the plugin, asks what it wants and whether it is well, so that
+// Mux.SetProviders puts it in place; after that Run must be called, or else
+// Discard. When it fails, nothing is left of it.
+func (h *Plugin) Prepare(ctx context.Context) (declared []mux.HookSpec, err error) {
+	c, err := startChild(ctx, h.provider, h.spec, h.opts.Reaper.nextID(h.provider.Name()), h.opts.TempDir, h.log)
+	if err != nil {
+		return nil, err
+	}
+	if err = h.load(ctx, c); err == nil {
+		if err = c.healthy(ctx, h.opts.HealthTimeout); err != nil {
+			err = fmt.Errorf("it started, but its health check failed: %w", err)
+		}
+	}
+	if err == nil {
+		err = h.provider.StartWith(c.link)
+	}
+	if err != nil {
+		c.kill()
+		return nil, err
+	}
+	h.prepared = c
+	return c.declared, nil
+}
+
+// Discard stops what Prepare started.
+func (h *Plugin) Discard() {
+	if h.prepared != nil {
+		h.prepared.stop(h.opts.Version, h.opts.StopStep)
+	}
+}
+
+// Retire has Run end once another connection has taken over from the plugin's and
+// nothing is under way over it; from now on it is not started again.
+func (h *Plugin) Retire() { h.retired.retire() }
 
 // Settled is closed when the first start has succeeded or failed.
 func (h *Plugin) Settled() <-chan struct{} { return h.settled }
@@ -142,12 +180,17 @@ func (h *Plugin) set(status Status, change func(*State)) {
 // Run keeps the plugin running until ctx ends, then stops it and returns when
 // its process is gone.
 func (h *Plugin) Run(ctx context.Context) {
+	starting, cancel := h.retired.context(ctx)
+	defer cancel()
 	delays := newDelays(h.opts)
 	unstable := 0
-	for run := 0; ctx.Err() == nil; run++ {
+	for run := 0; starting.Err() == nil || h.prepared != nil; run++ {
 		h.set(Starting, func(s *State) { s.Restarts = run })
-		upSince, err := h.once(ctx, run)
-		if ctx.Err() != nil {
+		upSince, err := h.once(ctx, starting)
+		if starting.Err() != nil {
+			if err != nil && ctx.Err() == nil && !upSince.IsZero() {
+				h.log.Warn("the plugin's old process ended before it had finished", "error", err)
+			}
 			break
 		}
 		if !upSince.IsZero() && time.Since(upSince) >= h.opts.StableAfter {
@@ -165,7 +208,7 @@ func (h *Plugin) Run(ctx context.Context) {
 		h.settle() // last, so that who waits for it sees all of the above
 		select {
 		case <-time.After(delay):
-		case <-ctx.Done():
+		case <-starting.Done():
 		}
 	}
 	h.settle()
@@ -196,24 +239,33 @@ func jitter(d time.Duration) time.Duration {
 }
 
 // once runs the plugin from start to end, and says since when it was up, if ever,
-// and why it ended.
-func (h *Plugin) once(ctx context.Context, run int) (upSince time.Time, err error) {
-	id := fmt.Sprintf("%s/%s/%d", h.opts.Reaper.instance, h.provider.Name(), run)
-	c, err := startChild(ctx, h.provider, h.spec, id, h.opts.TempDir, h.log)
-	if err != nil {
-		return upSince, fmt.Errorf("start: %w", err)
-	}
-	if err := h.load(ctx, c); err != nil {
-		c.kill()
-		return upSince, fmt.Errorf("start: %w", err)
+// and why it ended. It is not started any more once starting has ended.
+func (h *Plugin) once(ctx, starting context.Context) (upSince time.Time, err error) {
+	c := h.prepared
+	if h.prepared = nil; c == nil {
+		c, err = startChild(starting, h.provider, h.spec, h.opts.Reaper.nextID(h.provider.Name()), h.opts.TempDir, h.log)
+		if err != nil {
+			return upSince, fmt.Errorf("start: %w", err)
+		}
+		if err = h.load(starting, c); err == nil {
+			err = h.retired.unless(c.link.Up)
+		}
+		if err != nil {
+			c.kill()
+			return upSince, fmt.Errorf("start: %w", err)
+		}
 	}
 	upSince = time.Now()
 	h.set(Up, func(s *State) { s.Pid, s.Problems = c.proc.pid(), c.proc.limits.problems })
+	h.log.Info("plugin is up", "pid", c.proc.pid(), "protocol", c.client.NegotiatedVersion(), "hooks", describe(c.declared))
 	h.settle()
+	sctx, cancel := context.WithTimeout(ctx, h.spec.StartTimeout)
+	showBrokers(sctx, c.conn, h.opts.Mux)
+	cancel()
 
 	err = h.watch(ctx, c)
-	h.provider.Down()
-	if err == nil { // hookmux stops
+	c.link.Down()
+	if err == nil { // no longer needed
 		c.stop(h.opts.Version, h.opts.StopStep)
 		h.log.Info("plugin stopped", "pid", c.proc.pid())
 		return upSince, nil
@@ -222,12 +274,11 @@ func (h *Plugin) once(ctx context.Context, run int) (upSince time.Time, err erro
 	return upSince, err
 }
 
-// load asks what the plugin wants and puts it to work.
-func (h *Plugin) load(ctx context.Context, c *child) error {
+// load asks what the plugin wants and makes its link.
+func (h *Plugin) load(ctx context.Context, c *child) (err error) {
 	lctx, cancel := context.WithTimeout(ctx, h.spec.StartTimeout)
 	defer cancel()
-	wants, err := load(lctx, c.conn, h.opts.Version)
-	if err != nil {
+	if c.declared, err = load(lctx, c.conn, h.opts.Version); err != nil {
 		select {
 		case <-c.proc.exited:
 			return h.ended(c)
@@ -235,11 +286,7 @@ func (h *Plugin) load(ctx context.Context, c *child) error {
 			return err
 		}
 	}
-	if err := h.provider.Up(c.conn, wants); err != nil {
-		return err
-	}
-	h.log.Info("plugin is up", "pid", c.proc.pid(), "protocol", c.client.NegotiatedVersion(), "hooks", describe(wants))
-	showBrokers(lctx, c.conn, h.opts.Mux)
+	c.link = h.provider.NewLink(c.conn, c.declared)
 	return nil
 }
 
@@ -252,7 +299,8 @@ func describe(wants []mux.HookSpec) string {
 	return strings.Join(names, " ")
 }
 
-// watch returns nil when ctx ends, and else why the plugin is done for.
+// watch returns nil when ctx ends or the plugin is no longer needed, and else why
+// it is done for.
 func (h *Plugin) watch(ctx context.Context, c *child) error {
 	tick := time.NewTicker(h.opts.HealthEvery)
 	defer tick.Stop()
@@ -260,6 +308,8 @@ func (h *Plugin) watch(ctx context.Context, c *child) error {
 	for {
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-c.link.Settled():
 			return nil
 		case <-c.proc.exited:
 			return h.ended(c)

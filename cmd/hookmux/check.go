@@ -50,7 +50,7 @@ no error: it tells of a setup that may not do what you want.`,
 		} else {
 			log := slog.New(slog.DiscardHandler)
 			if *verbose {
-				log = newLogger(cfg.Log, cmd.ErrOrStderr())
+				log = newLogger(cfg.Log, cfg.Log.Level, cmd.ErrOrStderr())
 			}
 			if err := c.start(log); err != nil {
 				return err

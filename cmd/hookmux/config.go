@@ -55,9 +55,9 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// newLogger logs to w as the config says.
-func newLogger(cfg config.Log, w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: cfg.Level}
+// newLogger logs to w as the config says, from level on.
+func newLogger(cfg config.Log, level slog.Leveler, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
 	if cfg.JSON {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}

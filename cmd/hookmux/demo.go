@@ -164,7 +164,7 @@ func (d *demo) start(ctx context.Context, mqtt, plugins string) error {
 	}
 	d.undo = append(d.undo, func() { _ = file.Close() })
 	d.log.file = file
-	log := newLogger(cfg.Log, d.log)
+	log := newLogger(cfg.Log, cfg.Log.Level, d.log)
 
 	d.app = app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()})
 	if err := d.app.Start(); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hookmux/hookmux/mux/app"
+	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/host"
 )
 
@@ -18,8 +20,11 @@ func newRun() *cobra.Command {
 		Short: "Start the providers and serve EMQX",
 		Long: `run starts the providers and serves EMQX until SIGTERM or SIGINT (Ctrl-C); then
 it delivers the notifications that wait, stops the plugins and exits with
-status 0. A second signal ends it at once. It logs to standard error. A change of
-the config needs a restart.
+status 0. A second signal ends it at once. It logs to standard error.
+
+SIGHUP, as "hookmux reload", has it read the config anew: what changed is put in
+place while events go on, and only providers whose process changed get a new one.
+If any of it fails, nothing has changed, and the log says why.
 
 Start it before EMQX: while EMQX has never reached its ExHook server, it lets
 every client in.`,
@@ -33,15 +38,28 @@ every client in.`,
 		}
 		stderr := newPatientWriter(cmd.ErrOrStderr())
 		defer stderr.Close()
-		log := newLogger(cfg.Log, stderr)
+		level := new(slog.LevelVar)
+		log := newLogger(cfg.Log, level, stderr)
+		untune := func() {}
+		defer func() { untune() }()
+		a := app.New(cfg, app.Options{
+			Log: log, Version: shortVersion(), Reaper: reaperCommand(),
+			Load: func() (*config.Config, error) {
+				cfg, _, err := loadConfig(path)
+				return cfg, err
+			},
+			OnConfig: func(cfg *config.Config) {
+				level.Set(cfg.Log.Level)
+				untune()
+				untune = app.TuneGC(cfg)
+			},
+		})
+		level.Set(cfg.Log.Level)
 		log.Info("hookmux starts", "version", shortVersion(), "config", path)
-		defer app.TuneGC(cfg)()
 		ctx, stop := untilSignal()
 		defer stop()
-		defer onHangup(func() {
-			log.Warn("SIGHUP changes nothing: hookmux reads its config at the start only; restart it")
-		})()
-		return app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()}).Run(ctx)
+		defer onHangup(func() { _, _ = a.Reload(ctx) })() // which logs what came of it
+		return a.Run(ctx)
 	}
 	return cmd
 }

@@ -10,6 +10,10 @@
 // Start listens before the plugins have started: a broker that connects early
 // is kept waiting, not refused, because EMQX lets everybody in while nobody
 // answers its first call.
+//
+// Reload and Restart change what runs without a loss: new processes are started
+// beside the old ones, everything is put in place at once, and the old ones come to
+// their end. When any of it fails, nothing has changed.
 package app
 
 import (
@@ -39,32 +43,40 @@ type Options struct {
 	// Host tunes supervision, for tests. Mux, Log, Version, TempDir and Reaper
 	// are set here.
 	Host host.Options
+	// Load reads the config anew, for Reload.
+	Load func() (*config.Config, error)
+	// OnConfig is told of the config that Start and each reload put in place, for
+	// what is not App's business: the log's level, the garbage collector.
+	OnConfig func(*config.Config)
 	// DrainTimeout bounds the delivery of waiting notifications at the end.
 	// Default 5 s.
 	DrainTimeout time.Duration
 }
 
-// providerHost is a plugin's or a remote's host.
-type providerHost interface {
-	Run(ctx context.Context)
-	Settled() <-chan struct{}
-	State() host.State
-}
-
 // App is a whole hookmux. It lives from Start to Stop, once.
 type App struct {
-	cfg  *config.Config
 	opts Options
 	log  *slog.Logger
 
-	mux       *mux.Mux
-	providers []*mux.Provider
-	hosts     []providerHost
-	server    *server.Server
-	listener  net.Listener
-
+	// From Start to Stop.
+	mux      *mux.Mux
+	hostOpts host.Options
+	server   *server.Server
+	listener net.Listener
 	serveErr chan error
-	undo     []func() // what Stop does, last first
+	life     context.Context // ends when Stop begins, and any reload with it
+	end      context.CancelFunc
+	hosts    context.Context // ends when the plugins are to stop
+	running  sync.WaitGroup  // hosts, and providers that are being removed
+	undo     []func()        // what Stop does, last first
+
+	// turn is held by who changes what follows, one after another; Stop keeps it.
+	turn    chan struct{}
+	leaving map[string]<-chan struct{} // removed providers; closed when they are gone
+
+	mu    sync.Mutex // guards what follows
+	cfg   *config.Config
+	units []*unit // in chain order
 }
 
 // New makes an App and starts nothing.
@@ -75,7 +87,15 @@ func New(cfg *config.Config, opts Options) *App {
 	if opts.DrainTimeout == 0 {
 		opts.DrainTimeout = 5 * time.Second
 	}
-	return &App{cfg: cfg, opts: opts, log: opts.Log, serveErr: make(chan error, 1)}
+	if opts.OnConfig == nil {
+		opts.OnConfig = func(*config.Config) {}
+	}
+	a := &App{
+		cfg: cfg, opts: opts, log: opts.Log,
+		serveErr: make(chan error, 1), turn: make(chan struct{}, 1), leaving: make(map[string]<-chan struct{}),
+	}
+	a.life, a.end = context.WithCancel(context.Background())
+	return a
 }
 
 // Start listens and starts the providers. When it fails, nothing is left of
@@ -93,12 +113,9 @@ func (a *App) Start() (err error) {
 		return fmt.Errorf("listen: %w", err)
 	}
 	a.undo = append(a.undo, func() { _ = a.listener.Close() })
-
-	a.mux = mux.New(mux.Options{Timeout: a.cfg.Timeout, Defaults: a.cfg.Default, Strategy: a.cfg.Strategy, Log: a.log})
-	if err := a.makeHosts(); err != nil {
+	if err := a.startProviders(); err != nil {
 		return err
 	}
-	a.mux.SetProviders(a.providers)
 
 	a.server = server.New(a.mux)
 	go func() { a.serveErr <- a.server.Serve(a.listener) }()
@@ -108,77 +125,68 @@ func (a *App) Start() (err error) {
 		defer cancel()
 		a.server.Stop(ctx)
 	})
-	a.log.Info("listening for brokers", "address", a.listener.Addr().String(), "providers", len(a.providers))
+	a.opts.OnConfig(a.cfg)
+	a.log.Info("listening for brokers", "address", a.listener.Addr().String(), "providers", len(a.units))
 	return nil
 }
 
-// makeHosts starts a host for each provider, and has the mux wait until each
-// has had its first chance.
-func (a *App) makeHosts() error {
-	opts, err := a.hostOptions()
-	if err != nil {
+// startProviders starts a host for each provider, and has the mux wait until
+// each has had its first chance.
+func (a *App) startProviders() error {
+	a.mux = mux.New(a.muxOptions(a.cfg))
+	if err := a.makeHostOptions(); err != nil {
 		return err
 	}
-	for i := range a.cfg.Providers {
-		c := &a.cfg.Providers[i]
-		p := mux.NewProvider(c.Spec, a.log)
-		a.undo = append(a.undo, func() { closeNow(p) })
-		h, err := newHost(c, p, opts)
-		if err != nil {
-			return fmt.Errorf("provider %s: %w", c.Name, err)
-		}
-		a.providers = append(a.providers, p)
-		a.hosts = append(a.hosts, h)
-	}
-
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	for _, h := range a.hosts {
-		running.Go(func() { h.Run(ctx) })
-	}
-	running.Go(func() {
-		for _, h := range a.hosts {
-			<-h.Settled()
-		}
-		a.mux.SetReady()
-	})
+	var cancel context.CancelFunc
+	a.hosts, cancel = context.WithCancel(context.Background())
 	a.undo = append(a.undo, func() {
 		a.drain()
 		cancel()
-		running.Wait()
+		a.running.Wait()
+		for _, u := range a.units {
+			closeNow(u.provider)
+		}
+	})
+	for i := range a.cfg.Providers {
+		u, err := a.newUnit(&a.cfg.Providers[i], mux.NewProvider(a.cfg.Providers[i].Spec, a.log))
+		if err != nil {
+			return err
+		}
+		a.units = append(a.units, u)
+	}
+	a.mux.SetProviders(providersOf(a.units))
+	for _, u := range a.units {
+		a.run(u)
+	}
+	units := a.units
+	a.running.Go(func() {
+		for _, u := range units {
+			<-u.host.Settled()
+		}
+		a.mux.SetReady()
 	})
 	return nil
 }
 
-// hostOptions starts the reaper and makes the folder for the plugins' sockets,
-// which nobody else may enter.
-func (a *App) hostOptions() (host.Options, error) {
+func (a *App) muxOptions(cfg *config.Config) mux.Options {
+	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Log: a.log}
+}
+
+// makeHostOptions starts the reaper and makes the folder for the plugins'
+// sockets, which nobody else may enter.
+func (a *App) makeHostOptions() (err error) {
 	opts := a.opts.Host
 	opts.Mux, opts.Log, opts.Version = a.mux, a.log, a.opts.Version
-	var err error
 	if opts.TempDir, err = host.TempDir(); err != nil {
-		return opts, fmt.Errorf("make a folder for the plugins' sockets: %w", err)
+		return fmt.Errorf("make a folder for the plugins' sockets: %w", err)
 	}
 	a.undo = append(a.undo, func() { _ = os.RemoveAll(opts.TempDir) })
 	if opts.Reaper, err = host.StartReaper(a.opts.Reaper, opts.TempDir); err != nil {
-		return opts, err
+		return err
 	}
 	a.undo = append(a.undo, opts.Reaper.Close)
-	return opts, nil
-}
-
-func newHost(c *config.Provider, p *mux.Provider, opts host.Options) (providerHost, error) {
-	if c.IsRemote() {
-		return host.NewRemote(p, c.URL, opts)
-	}
-	return host.NewPlugin(p, host.PluginSpec{
-		Command:      c.Command,
-		Dir:          c.Dir,
-		Env:          c.Env,
-		Config:       c.Config,
-		StartTimeout: c.StartTimeout,
-		Process:      host.ProcessSpec(c.Process),
-	}, opts), nil
+	a.hostOpts = opts
+	return nil
 }
 
 // drain delivers what waits in the lanes, as far as the time reaches.
@@ -186,8 +194,8 @@ func (a *App) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), a.opts.DrainTimeout)
 	defer cancel()
 	var all sync.WaitGroup
-	for _, p := range a.providers {
-		all.Go(func() { p.Drain(ctx) })
+	for _, u := range a.units {
+		all.Go(func() { u.provider.Drain(ctx) })
 	}
 	all.Wait()
 }
@@ -199,8 +207,11 @@ func closeNow(p *mux.Provider) {
 }
 
 // Stop takes no more events, delivers the waiting notifications, takes leave of
-// the providers and ends the plugins, each on a clock. It may be called once.
+// the providers and ends the plugins, each on a clock. A reload under way is broken
+// off. It may be called once.
 func (a *App) Stop() {
+	a.end()
+	a.turn <- struct{}{}
 	for i := len(a.undo) - 1; i >= 0; i-- {
 		a.undo[i]()
 	}
@@ -230,23 +241,3 @@ func (a *App) Addr() string { return a.listener.Addr().String() }
 
 // Ready is closed when every provider has had its first chance to start.
 func (a *App) Ready() <-chan struct{} { return a.mux.Ready() }
-
-// ProviderState is a snapshot of one provider.
-type ProviderState struct {
-	Name string
-	host.State
-	Stats *mux.Stats
-	Wants []mux.HookSpec
-	Known bool // Wants is what it declared or the config says, not an assumption
-}
-
-// Providers are the providers in chain order.
-func (a *App) Providers() []ProviderState {
-	var out []ProviderState
-	for i, p := range a.providers {
-		s := ProviderState{Name: p.Name(), State: a.hosts[i].State(), Stats: p.Stats()}
-		s.Wants, s.Known = p.Wants()
-		out = append(out, s)
-	}
-	return out
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/config"
 )
 
@@ -14,16 +13,14 @@ import (
 func Check(ctx context.Context, cfg *config.Config, opts Options) ([]ProviderState, error) {
 	a := New(cfg, opts)
 	defer a.Stop()
-	a.mux = mux.New(mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Log: a.log})
-	if err := a.makeHosts(); err != nil {
+	if err := a.startProviders(); err != nil {
 		return nil, err
 	}
-	a.mux.SetProviders(a.providers)
 	var settled sync.WaitGroup
-	for _, h := range a.hosts {
+	for _, u := range a.units {
 		settled.Go(func() {
 			select {
-			case <-h.Settled():
+			case <-u.host.Settled():
 			case <-ctx.Done():
 			}
 		})

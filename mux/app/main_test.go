@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 // sidecar is a running hookmux whose plugins this test binary plays.
 type sidecar struct {
 	*app.App
+	cfg  config.Config
 	mark string // in the environment of each of its plugins
 	dir  string
 	log  *syncBuffer
@@ -68,17 +70,9 @@ func start(t *testing.T, cfg config.Config, tune func(*app.Options)) *sidecar {
 	s.mark = s.dir
 	cfg.Listen = "127.0.0.1:0"
 	for i := range cfg.Providers {
-		p := &cfg.Providers[i]
-		if !p.IsRemote() {
-			if p.Env == nil {
-				p.Env = map[string]string{}
-			}
-			p.Env["MARK"] = s.mark
-			if p.Lane.Events == 0 {
-				p.Lane.Events = 100_000
-			}
-		}
+		cfg.Providers[i] = s.marked(cfg.Providers[i])
 	}
+	s.cfg = cfg
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +107,22 @@ func start(t *testing.T, cfg config.Config, tune func(*app.Options)) *sidecar {
 	})
 	<-s.Ready()
 	return s
+}
+
+// marked is p with what all providers of the test have.
+func (s *sidecar) marked(p config.Provider) config.Provider {
+	if p.IsRemote() {
+		return p
+	}
+	p.Env = maps.Clone(p.Env)
+	if p.Env == nil {
+		p.Env = make(map[string]string)
+	}
+	p.Env["MARK"] = s.mark
+	if p.Lane.Events == 0 {
+		p.Lane.Events = 100_000
+	}
+	return p
 }
 
 func (s *sidecar) provider(t *testing.T, name string) app.ProviderState {

@@ -34,7 +34,8 @@ type Behaviour struct {
 	Hooks []string `json:"hooks,omitempty"`
 	// Topics of its message hooks.
 	Topics []string `json:"topics,omitempty"`
-	// Answer to valued hooks: "" IGNORE, or allow, deny, rewrite.
+	// Answer to valued hooks: "" IGNORE, or allow, deny, rewrite. Not deny: it
+	// denies clients whose id begins with "bad" all the same.
 	Answer string `json:"answer,omitempty"`
 	// Record is a file that gets a line for each call.
 	Record string `json:"record,omitempty"`
@@ -242,7 +243,9 @@ func (p *player) answer(h mux.Hook, req []byte) []byte {
 	case p.b.Answer == "":
 	case h.Access():
 		resp.Type = exhookv3.ValuedResponse_CONTINUE
-		resp.Value = &exhookv3.ValuedResponse_BoolResult{BoolResult: p.b.Answer != "deny"}
+		ev := mux.NewEvent(h, req)
+		allow := p.b.Answer != "deny" && !strings.HasPrefix(ev.Client(), "bad")
+		resp.Value = &exhookv3.ValuedResponse_BoolResult{BoolResult: allow}
 	case p.b.Answer == "rewrite" && h == mux.MessagePublish:
 		var r exhookv3.MessagePublishRequest
 		if proto.Unmarshal(req, &r) == nil {

@@ -60,7 +60,8 @@ func nearHook(s string) string {
 // hookList is which hooks a provider is asked about.
 func hookList(into *[]mux.HookSpec) value {
 	const expects = "a list of hooks, such as [client.authenticate, {name: message.publish, topics: [\"sensors/#\"]}]"
-	return value{expects: expects, list: true, read: func(r *reader, path string, n *node) {
+	item := schema{"anyOf": []schema{enumSchema(hookNames(anyHook)), objectSchema(hookKeys(new(mux.HookSpec), new(bool)))}}
+	return value{expects: expects, list: true, schema: listSchema(item), read: func(r *reader, path string, n *node) {
 		if !r.is(list, path, n, expects) {
 			return
 		}
@@ -104,7 +105,7 @@ func hookKeys(spec *mux.HookSpec, ok *bool) []key {
 	return []key{
 		{name: "name", required: true, doc: "the hook's name, such as message.publish", value: value{
 			expects: "a hook's name",
-			words:   hookNames(anyHook),
+			schema:  enumSchema(hookNames(anyHook)),
 			read: func(r *reader, path string, n *node) {
 				if r.isShown(text, path, n, "a hook's name") {
 					spec.Hook, *ok = r.hook(n.line, path, n.text, n.filled, anyHook, "")
@@ -118,7 +119,7 @@ func hookKeys(spec *mux.HookSpec, ok *bool) []key {
 // topics is a list of MQTT topic filters.
 func topics(into *[]string) value {
 	const expects = `a list of topic filters, such as ["sensors/#"]`
-	return value{expects: expects, list: true, read: func(r *reader, path string, n *node) {
+	return value{expects: expects, list: true, schema: listSchema(schema{"type": []string{"string", "integer"}, "minLength": 1}), read: func(r *reader, path string, n *node) {
 		if !r.is(list, path, n, expects) {
 			return
 		}
@@ -153,7 +154,10 @@ func topics(into *[]string) value {
 // failure policy. A policy is a word, or a mapping from cause to word.
 func onFailure(into *[mux.NumHooks]mux.Policies) value {
 	expects := "one of " + strings.Join(mux.PolicyNames(), ", ") + ", or a mapping from hook or cause to one of them"
-	return value{expects: expects, words: mux.PolicyNames(), read: func(r *reader, path string, n *node) {
+	one := enumSchema(mux.PolicyNames())
+	byCause := mapSchema(causeNames(), one)
+	byHook := mapSchema(hookNames(mux.Hook.Valued), schema{"anyOf": []schema{one, byCause}})
+	return value{expects: expects, schema: schema{"anyOf": []schema{one, byCause, byHook}}, read: func(r *reader, path string, n *node) {
 		if n.kind != mapping && n.kind != text {
 			r.fail(n.line, path, "expected %s; found %s", expects, show(n))
 			return
@@ -225,7 +229,7 @@ func causeNames() (names []string) {
 func defaults(into *map[mux.Hook]bool) value {
 	words := []string{mux.Allow.String(), mux.Deny.String()}
 	expects := fmt.Sprintf("a mapping from %s to %s", strings.Join(hookNames(mux.Hook.Access), " or "), strings.Join(words, " or "))
-	return value{expects: expects, read: func(r *reader, path string, n *node) {
+	return value{expects: expects, schema: mapSchema(hookNames(mux.Hook.Access), enumSchema(words)), read: func(r *reader, path string, n *node) {
 		if !r.is(mapping, path, n, expects) {
 			return
 		}
@@ -243,7 +247,8 @@ func defaults(into *map[mux.Hook]bool) value {
 // strategies is a mapping from valued hook to strategy.
 func strategies(into *[mux.NumHooks]mux.Strategy) value {
 	expects := fmt.Sprintf("a mapping from %s to one of %s", strings.Join(hookNames(mux.Hook.Access), " or "), strings.Join(mux.StrategyNames(), ", "))
-	return value{expects: expects, read: func(r *reader, path string, n *node) {
+	byHook := mapSchema(hookNames(mux.Hook.Valued), enumSchema(mux.StrategyNames()))
+	return value{expects: expects, schema: byHook, read: func(r *reader, path string, n *node) {
 		if !r.is(mapping, path, n, expects) {
 			return
 		}

@@ -12,7 +12,7 @@ import (
 // jsonObject is a mapping of any content.
 func jsonObject(into *json.RawMessage) value {
 	const expects = "a mapping"
-	return value{expects: expects, read: func(r *reader, path string, n *node) {
+	return value{expects: expects, schema: schema{"type": "object"}, read: func(r *reader, path string, n *node) {
 		if !r.is(mapping, path, n, expects) {
 			return
 		}

@@ -41,7 +41,8 @@ var userText = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*[$]?(:[A-Za-z0-9
 
 // userName is a user, and perhaps a group, by name or number.
 func userName(into *string) value {
-	v := value{expects: "a user, such as nobody, nobody:nogroup, or 1000:1000"}
+	v := value{expects: "a user, such as nobody, nobody:nogroup, or 1000:1000",
+		schema: orFilled(schema{"type": []string{"string", "integer"}, "pattern": userText.String()})}
 	v.read = func(r *reader, path string, n *node) {
 		if scalar := n.kind == text || n.kind == integer; !scalar || !userText.MatchString(n.text) {
 			r.fail(n.line, path, "expected %s; found %s", v.expects, show(n))
@@ -56,7 +57,8 @@ var octal = regexp.MustCompile(`^(0o)?[0-7]{1,4}$`)
 
 // umask is octal however YAML takes it.
 func umask(into **int) value {
-	v := value{expects: "an octal number from 0 to 777, such as 027"}
+	v := value{expects: "an octal number from 0 to 777, such as 027",
+		schema: orFilled(schema{"type": []string{"string", "integer"}, "pattern": octal.String()})}
 	v.read = func(r *reader, path string, n *node) {
 		bits, err := strconv.ParseUint(strings.TrimPrefix(n.text, "0o"), 8, 16)
 		if scalar := n.kind == text || n.kind == integer; !scalar || !octal.MatchString(n.text) || err != nil || bits > 0o777 {
@@ -74,7 +76,8 @@ var sumText = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
 // sums is a SHA-256 sum, or a mapping from file to sum.
 func sums(into *map[string]string) value {
 	const expects = "the SHA-256 sum of the executable, 64 hexadecimal digits as sha256sum prints them, or a mapping from file to sum"
-	return value{expects: expects, read: func(r *reader, path string, n *node) {
+	one := orFilled(schema{"type": []string{"string", "number"}, "pattern": sumText.String()})
+	return value{expects: expects, schema: schema{"anyOf": []schema{one, {"type": "object", "additionalProperties": one}}}, read: func(r *reader, path string, n *node) {
 		found := make(map[string]string)
 		one := func(at, file string, n *node) {
 			// One of digits alone is a number to YAML.

@@ -109,7 +109,7 @@ func (r *reader) provider(path string, n *node, p *Provider, first map[string]in
 // command is a program and its arguments.
 func command(into *[]string) value {
 	const expects = "a program and its arguments, such as [./login, --verbose]"
-	return value{expects: expects, list: true, read: func(r *reader, path string, n *node) {
+	return value{expects: expects, list: true, schema: schema{"anyOf": []schema{{"type": "string", "minLength": 1}, listSchema(anyScalar)}}, read: func(r *reader, path string, n *node) {
 		var words []string
 		switch n.kind {
 		case text:
@@ -168,7 +168,7 @@ var (
 // environment is a mapping from name to value.
 func environment(into *map[string]string) value {
 	const expects = "a mapping from variable to value, such as {LANG: C.UTF-8}"
-	return value{expects: expects, read: func(r *reader, path string, n *node) {
+	return value{expects: expects, schema: schema{"type": "object", "propertyNames": schema{"pattern": envKey.String()}, "additionalProperties": anyScalar}, read: func(r *reader, path string, n *node) {
 		if !r.is(mapping, path, n, expects) {
 			return
 		}
@@ -191,7 +191,7 @@ func environment(into *map[string]string) value {
 // directory is a path relative to the file.
 func directory(into *string) value {
 	const expects = "the path of a directory"
-	return value{expects: expects, read: func(r *reader, path string, n *node) {
+	return value{expects: expects, schema: anyScalar, read: func(r *reader, path string, n *node) {
 		s, ok := r.plain(path, n)
 		if ok && s == "" {
 			r.fail(n.line, path, "expected %s; found an empty string", expects)

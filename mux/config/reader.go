@@ -25,7 +25,7 @@ type key struct {
 // value is how a key's value is written, and how it is read.
 type value struct {
 	expects string       // completes "expected …"
-	words   []string     // all there are, if it is one of few words
+	schema  schema       // the same for machines; nil if keys say it
 	keys    func() []key // what a mapping holds, or each mapping of a list
 	list    bool         // it is a list
 	read    func(r *reader, path string, n *node)

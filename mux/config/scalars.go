@@ -14,7 +14,8 @@ import (
 
 // duration is a time with a unit.
 func duration(into *time.Duration, least, most time.Duration) value {
-	v := value{expects: fmt.Sprintf("a duration from %s to %s, such as 500ms or 5s", span(least), span(most))}
+	v := value{expects: fmt.Sprintf("a duration from %s to %s, such as 500ms or 5s", span(least), span(most)),
+		schema: patternSchema(`^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$`)}
 	v.read = func(r *reader, path string, n *node) {
 		if n.kind == integer || n.kind == decimal {
 			r.fail(n.line, path, "expected %s; found a number without a unit, %s", v.expects, quote(n.text))
@@ -50,7 +51,8 @@ func span(d time.Duration) string {
 
 // count is a whole number. A string that came out of ${…} may be one.
 func count(into *int, least, most int) value {
-	v := value{expects: fmt.Sprintf("a whole number from %d to %d", least, most)}
+	v := value{expects: fmt.Sprintf("a whole number from %d to %d", least, most),
+		schema: orFilled(schema{"type": "integer", "minimum": least, "maximum": most})}
 	v.read = func(r *reader, path string, n *node) {
 		if !n.filled && !r.isShown(integer, path, n, v.expects) {
 			return
@@ -76,7 +78,8 @@ var (
 
 // size is a number of bytes with a unit.
 func size(into *int64, least, most int64) value {
-	v := value{expects: fmt.Sprintf("a size from %s to %s, such as 64MiB", sizeString(least), sizeString(most))}
+	v := value{expects: fmt.Sprintf("a size from %s to %s, such as 64MiB", sizeString(least), sizeString(most)),
+		schema: patternSchema("^[0-9]+ ?(" + strings.Join(sizeUnits, "|") + ")$")}
 	v.read = func(r *reader, path string, n *node) {
 		if n.kind == integer || n.kind == decimal {
 			r.fail(n.line, path, "expected %s; found a number without a unit, %s", v.expects, quote(n.text))
@@ -116,7 +119,7 @@ func sizeString(n int64) string {
 
 // word is one of a few words; parse is not asked about others.
 func word(words []string, parse func(string)) value {
-	v := value{expects: "one of " + strings.Join(words, ", "), words: words}
+	v := value{expects: "one of " + strings.Join(words, ", "), schema: enumSchema(words)}
 	v.read = func(r *reader, path string, n *node) {
 		if w, ok := r.word(path, n, words); ok {
 			parse(w)
@@ -145,9 +148,9 @@ func (r *reader) word(path string, n *node, words []string) (string, bool) {
 
 // truth is true or false.
 func truth(set func(bool)) value {
-	v := value{expects: "true or false", words: []string{"true", "false"}}
+	v := value{expects: "true or false", schema: orFilled(schema{"type": "boolean"})}
 	v.read = func(r *reader, path string, n *node) {
-		if n.kind == boolean || n.filled && slices.Contains(v.words, n.text) {
+		if n.kind == boolean || n.filled && slices.Contains([]string{"true", "false"}, n.text) {
 			set(strings.EqualFold(n.text, "true"))
 			return
 		}
@@ -160,7 +163,8 @@ var providerName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
 // name is what a provider is called.
 func name(into *string) value {
-	v := value{expects: "a name of at most 64 lower case letters, digits, _ and -"}
+	v := value{expects: "a name of at most 64 lower case letters, digits, _ and -",
+		schema: orFilled(schema{"type": []string{"string", "integer", "boolean"}, "pattern": providerName.String()})}
 	v.read = func(r *reader, path string, n *node) {
 		ok := n.kind == text || n.kind == integer || n.kind == boolean
 		if ok && providerName.MatchString(n.text) {
@@ -174,7 +178,8 @@ func name(into *string) value {
 
 // hostPort is an address to listen on.
 func hostPort(into *string) value {
-	v := value{expects: "host:port, such as 127.0.0.1:9000, [::1]:9000, or :9000 for every interface"}
+	v := value{expects: "host:port, such as 127.0.0.1:9000, [::1]:9000, or :9000 for every interface",
+		schema: patternSchema("^[^/]*:[0-9]{1,5}$")}
 	v.read = func(r *reader, path string, n *node) {
 		if !r.isShown(text, path, n, v.expects) {
 			return
@@ -209,7 +214,8 @@ func checkHostPort(s string, leastPort int) (problem string) {
 // remoteURL is where a remote listens. It is not shown in errors: people put
 // passwords into URLs.
 func remoteURL(into *string) value {
-	v := value{expects: "http://host:port or https://host:port"}
+	v := value{expects: "http://host:port or https://host:port",
+		schema: patternSchema("^[Hh][Tt][Tt][Pp][Ss]?://[^/@]+:[0-9]{1,5}/?$")}
 	v.read = func(r *reader, path string, n *node) {
 		if !r.is(text, path, n, v.expects) {
 			return

@@ -271,6 +271,9 @@ func (h *Plugin) once(ctx, starting context.Context) (upSince time.Time, err err
 		return upSince, nil
 	}
 	c.kill()
+	if c.proc.ranOut { // which may show as a hang first
+		err = h.ended(c)
+	}
 	return upSince, err
 }
 

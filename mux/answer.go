@@ -26,6 +26,7 @@ type answer struct {
 	msg     []byte  // message hooks: the encoded Message
 	changed Changes // what of the message it changes; see merge
 	drops   bool    // it says that the message is not to be published
+	putBack Changes // what of the message it would have changed, had it been granted
 }
 
 // verdict is the answer in a word.
@@ -47,11 +48,11 @@ func (a *answer) verdict(h Hook) Verdict {
 
 // merge makes the message of an answer to a message hook the one that follows
 // on cur; see mergeMessage. Other answers have nothing to merge.
-func (a *answer) merge(h Hook, cur []byte) (err error) {
+func (a *answer) merge(h Hook, cur []byte, g grants) (err error) {
 	if h.Access() || a.typ == typeIgnore {
 		return nil
 	}
-	a.msg, a.changed, err = mergeMessage(cur, a.msg)
+	a.msg, a.changed, a.putBack, err = mergeMessage(cur, a.msg, g)
 	if a.changed.Has(ChangeDrop) {
 		is, _ := parseContent(a.msg)
 		a.drops = is.publish == publishFalse
@@ -230,31 +231,33 @@ func parseContent(msg []byte) (c content, ok bool) {
 // payload and allow_publish: what EMQX takes from an answer, and nothing else,
 // so that no provider can show the next one a forged sender. A provider that
 // does not repeat allow_publish leaves it: a message once refused stays
-// refused until somebody says "true".
-func mergeMessage(cur, provider []byte) (merged []byte, changed Changes, err error) {
+// refused until somebody says "true". putBack is what the provider changed and g
+// does not grant.
+func mergeMessage(cur, provider []byte, g grants) (merged []byte, changed, putBack Changes, err error) {
 	was, ok := parseContent(cur)
 	if !ok {
-		return nil, 0, errors.New("the request's message is malformed")
+		return nil, 0, 0, errors.New("the request's message is malformed")
 	}
 	is, ok := parseContent(provider)
 	if !ok {
-		return nil, 0, errors.New("the answer's message is malformed")
+		return nil, 0, 0, errors.New("the answer's message is malformed")
 	}
 	if is.publish == publishUnsaid {
 		is.publish = was.publish
 	}
+	putBack = g.putBack(&is, &was)
 	changed = is.changes(&was)
 	if changed == 0 {
-		return cur, 0, nil
+		return cur, 0, putBack, nil
 	}
 	// What the broker itself let through is not the provider's fault.
 	if wrong := checkTopicName(is.topic); wrong != "" && changed.Has(ChangeTopic) {
-		return nil, 0, fmt.Errorf("the answer's message cannot be published: %s", wrong)
+		return nil, 0, putBack, fmt.Errorf("the answer's message cannot be published: %s", wrong)
 	}
 	if is.qos > 2 && changed.Has(ChangeQoS) {
-		return nil, 0, fmt.Errorf("the answer's message has QoS %d", is.qos)
+		return nil, 0, putBack, fmt.Errorf("the answer's message has QoS %d", is.qos)
 	}
-	return buildMessage(cur, is), changed, nil
+	return buildMessage(cur, is), changed, putBack, nil
 }
 
 // refuse is msg with allow_publish="false". Of a malformed message nothing is

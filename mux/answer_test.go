@@ -153,6 +153,8 @@ func randomMessage(r *rand.Rand) *exhookv3.Message {
 	return m
 }
 
+var allGrants = new(Spec).grants()
+
 func TestMergeMessageTakesFourThings(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(9, 10))
@@ -161,7 +163,7 @@ func TestMergeMessageTakesFourThings(t *testing.T) {
 		if r.IntN(4) == 0 {
 			provider = proto.CloneOf(cur)
 		}
-		b, changed, err := mergeMessage(marshal(t, cur), marshal(t, provider))
+		b, changed, _, err := mergeMessage(marshal(t, cur), marshal(t, provider), allGrants)
 		if provider.Topic == "" && cur.Topic != "" {
 			if err == nil {
 				t.Fatal("an empty topic was taken")
@@ -205,7 +207,7 @@ func TestMergeMessageRefusesWhatCannotBePublished(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, _, err := mergeMessage(slices.Clip(tt.cur), tt.provider); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, _, _, err := mergeMessage(slices.Clip(tt.cur), tt.provider, allGrants); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
 			}
 		})
@@ -259,7 +261,7 @@ func FuzzAnswer(f *testing.F) {
 		if proto.Unmarshal(raw, &resp) != nil {
 			// Whatever we made of it, it must not panic; what comes out has to be read.
 			if err == nil && a.typ != typeIgnore && !h.Access() {
-				_, _, _ = mergeMessage(cur, a.msg)
+				_, _, _, _ = mergeMessage(cur, a.msg, allGrants)
 			}
 			return
 		}
@@ -279,7 +281,7 @@ func FuzzAnswer(f *testing.F) {
 		if h.Access() || proto.Unmarshal(cur, &was) != nil {
 			return
 		}
-		b, _, err := mergeMessage(cur, a.msg)
+		b, _, _, err := mergeMessage(cur, a.msg, allGrants)
 		if err != nil {
 			return
 		}

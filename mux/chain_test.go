@@ -194,7 +194,7 @@ func TestRequestIsTheBrokersBytesUntilChanged(t *testing.T) {
 		conns := []*fake{says(ignoreResponse), same, fails(errors.New("boom")), same, other, says(ignoreResponse)}
 		var providers []*Provider
 		for _, c := range conns {
-			spec := Spec{}
+			spec := Spec{Redact: []Redaction{}}
 			spec.OnFailure[h] = Always(Ignore)
 			providers = append(providers, newProvider(t, spec, &fake{decide: c.decide}, wants(h)...))
 		}

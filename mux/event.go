@@ -13,8 +13,10 @@ var epoch = time.Now()
 // into it that routing needs. Body is shared by everyone who handles the event;
 // nobody may change it.
 type Event struct {
-	Hook Hook
-	Body []byte // the request message, as the broker encoded it
+	Hook  Hook
+	lacks redactions // what is known not to be in Body
+	seen  uint16     // which of the fields 0 to 15 are where the client id is
+	Body  []byte     // the request message, as the broker encoded it, perhaps redacted
 
 	client    []byte        // the client id, which orders notifications; may be empty
 	msg       []byte        // the Message field, for message hooks
@@ -29,9 +31,12 @@ func NewEvent(h Hook, body []byte) Event {
 	row := &hooks[h]
 	ok := eachField(body, func(num protowire.Number, typ protowire.Type, val []byte) bool {
 		if typ != protowire.BytesType {
+			if num == row.client.outer {
+				e.seen = 1<<16 - 1 // in what this is, there may be anything
+			}
 			return true
 		}
-		if num == row.client.outer && !lastBytes(val, row.client.inner, &e.client) {
+		if num == row.client.outer && !e.readClient(val, row.client.inner) {
 			return false
 		}
 		if num == row.message && row.message != 0 {
@@ -54,6 +59,17 @@ func NewEvent(h Hook, body []byte) Event {
 	})
 	e.malformed = !ok
 	return e
+}
+
+// readClient reads the client id, and which fields are beside it.
+func (e *Event) readClient(b []byte, id protowire.Number) bool {
+	return eachField(b, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+		e.seen |= 1 << num
+		if num == id && typ == protowire.BytesType {
+			e.client = val
+		}
+		return true
+	})
 }
 
 // Client is the id of the client the event is about; for message.publish and

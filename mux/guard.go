@@ -83,12 +83,14 @@ func (p *Provider) guarded(ctx context.Context, q *query, waited *time.Duration)
 	if err != nil {
 		return a, failure{ReasonBreakerOpen, fmt.Errorf("its breaker for %s is open", h)}
 	}
+	req := q.ev.redacted(q.body, l.hide[h])
 	had := time.Until(deadline)
-	raw, err := l.call(ctx, func(ctx context.Context) ([]byte, error) { return l.conn.Decide(ctx, h, q.body) })
+	raw, err := l.call(ctx, func(ctx context.Context) ([]byte, error) { return l.conn.Decide(ctx, h, req) })
 	if err == nil {
 		a, err := parseAnswer(h, raw)
 		if err == nil {
-			err = a.merge(h, q.msg)
+			err = a.merge(h, q.msg, p.grants)
+			p.putBack(q.ev, a.putBack)
 		}
 		done(err)
 		if err != nil {
@@ -145,14 +147,15 @@ func classify(ctx context.Context, err error) failure {
 
 // notify delivers one notification over l. retry means that the provider has
 // certainly not seen it and it should be tried again on the next link.
-func (p *Provider) notify(ctx context.Context, l *link, h Hook, body []byte) (r Reason, retry bool, err error) {
+func (p *Provider) notify(ctx context.Context, l *link, ev *Event) (r Reason, retry bool, err error) {
 	done, err := l.notify.Allow()
 	if err != nil {
 		return ReasonBreakerOpen, true, err
 	}
 	cctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
 	defer cancel()
-	_, err = l.call(cctx, func(ctx context.Context) ([]byte, error) { return nil, l.conn.Notify(ctx, h, body) })
+	req := ev.redacted(ev.Body, l.hide[ev.Hook])
+	_, err = l.call(cctx, func(ctx context.Context) ([]byte, error) { return nil, l.conn.Notify(ctx, ev.Hook, req) })
 	if err == nil {
 		done(nil)
 		return ReasonNone, false, nil

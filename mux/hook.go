@@ -53,7 +53,9 @@ type hookInfo struct {
 	v1Name, v1Method string // where v1 has other names
 	kind             kind
 	client           path             // the client id that orders notifications
+	conn             bool             // client lies in a ConnInfo, not in a ClientInfo
 	message          protowire.Number // the Message field, 0 for none
+	props, userProps protowire.Number // the properties and user properties, 0 for none
 	result           protowire.Number // the bool field `result`, 0 for none
 	since            [2]int           // first EMQX version (major, minor) that knows the hook in v3; v1 and v2 lack it
 }
@@ -61,6 +63,10 @@ type hookInfo struct {
 // Field numbers inside the contract's shared messages.
 const (
 	clientidField = 2 // of ConnInfo and ClientInfo
+
+	infoPassword = 4 // of ClientInfo
+	infoCN       = 11
+	infoDN       = 12
 
 	msgQoS     = 3 // of Message
 	msgFrom    = 4
@@ -78,14 +84,14 @@ var (
 var hooks = [NumHooks]hookInfo{
 	ProviderLoaded:      {name: "provider.loaded", method: "OnProviderLoaded"},
 	ProviderUnloaded:    {name: "provider.unloaded", method: "OnProviderUnloaded"},
-	ClientConnect:       {name: "client.connect", method: "OnClientConnect", kind: notification, client: clientIn1},
-	ClientConnack:       {name: "client.connack", method: "OnClientConnack", kind: notification, client: clientIn1},
+	ClientConnect:       {name: "client.connect", method: "OnClientConnect", kind: notification, client: clientIn1, conn: true, props: 2, userProps: 4},
+	ClientConnack:       {name: "client.connack", method: "OnClientConnack", kind: notification, client: clientIn1, conn: true, props: 3, userProps: 5},
 	ClientConnected:     {name: "client.connected", method: "OnClientConnected", kind: notification, client: clientIn1},
 	ClientDisconnected:  {name: "client.disconnected", method: "OnClientDisconnected", kind: notification, client: clientIn1},
 	ClientAuthenticate:  {name: "client.authenticate", method: "OnClientAuthenticate", kind: access, client: clientIn1, result: 2},
 	ClientAuthorize:     {name: "client.authorize", method: "OnClientAuthorize", v1Name: "client.check_acl", v1Method: "OnClientCheckAcl", kind: access, client: clientIn1, result: 4},
-	ClientSubscribe:     {name: "client.subscribe", method: "OnClientSubscribe", kind: notification, client: clientIn1},
-	ClientUnsubscribe:   {name: "client.unsubscribe", method: "OnClientUnsubscribe", kind: notification, client: clientIn1},
+	ClientSubscribe:     {name: "client.subscribe", method: "OnClientSubscribe", kind: notification, client: clientIn1, props: 2, userProps: 5},
+	ClientUnsubscribe:   {name: "client.unsubscribe", method: "OnClientUnsubscribe", kind: notification, client: clientIn1, props: 2, userProps: 5},
 	SessionCreated:      {name: "session.created", method: "OnSessionCreated", kind: notification, client: clientIn1},
 	SessionSubscribed:   {name: "session.subscribed", method: "OnSessionSubscribed", kind: notification, client: clientIn1},
 	SessionUnsubscribed: {name: "session.unsubscribed", method: "OnSessionUnsubscribed", kind: notification, client: clientIn1},
@@ -93,8 +99,8 @@ var hooks = [NumHooks]hookInfo{
 	SessionDiscarded:    {name: "session.discarded", method: "OnSessionDiscarded", kind: notification, client: clientIn1},
 	SessionTakenover:    {name: "session.takenover", method: "OnSessionTakenover", v1Name: "session.takeovered", v1Method: "OnSessionTakeovered", kind: notification, client: clientIn1},
 	SessionTerminated:   {name: "session.terminated", method: "OnSessionTerminated", kind: notification, client: clientIn1},
-	MessageIngress:      {name: "message.ingress", method: "OnMessageIngress", kind: message, client: clientIn1, message: 2, since: [2]int{6, 3}},
-	MessagePublish:      {name: "message.publish", method: "OnMessagePublish", kind: message, client: fromIn1, message: 1},
+	MessageIngress:      {name: "message.ingress", method: "OnMessageIngress", kind: message, client: clientIn1, message: 2, props: 4, userProps: 5, since: [2]int{6, 3}},
+	MessagePublish:      {name: "message.publish", method: "OnMessagePublish", kind: message, client: fromIn1, message: 1, props: 3, userProps: 4},
 	MessageDelivered:    {name: "message.delivered", method: "OnMessageDelivered", kind: notification, client: clientIn1, message: 2},
 	MessageDropped:      {name: "message.dropped", method: "OnMessageDropped", kind: notification, client: fromIn1, message: 1},
 	MessageAcked:        {name: "message.acked", method: "OnMessageAcked", kind: notification, client: clientIn1, message: 2},

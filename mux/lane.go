@@ -263,7 +263,7 @@ func (l *lane) deliver(ev *Event, shard int) {
 				lk.calls.leave() // replaced meanwhile, perhaps settled
 				continue
 			}
-			reason, retry, err := p.notify(l.ctx, lk, ev.Hook, ev.Body)
+			reason, retry, err := p.notify(l.ctx, lk, ev)
 			lk.calls.leave()
 			switch {
 			case l.ctx.Err() != nil && reason != ReasonNone:

@@ -29,6 +29,7 @@ type link struct {
 	*Link
 	decisions [NumHooks]*gobreaker.TwoStepCircuitBreaker[struct{}] // nil for what it does not decide
 	notify    *gobreaker.TwoStepCircuitBreaker[struct{}]
+	hide      [NumHooks]redactions // what it may not see
 }
 
 // NewLink makes a connection that is not used yet. declared is what
@@ -126,7 +127,7 @@ func (p *Provider) use(l *Link, old *link) *link {
 	if l.down {
 		return nil
 	}
-	lk := &link{Link: l}
+	lk := &link{Link: l, hide: p.spec.redactions(p.wants)}
 	for _, w := range p.wants {
 		if h := w.Hook; h.Valued() && !p.spec.Observe {
 			if old != nil && old.decisions[h] != nil {

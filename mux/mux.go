@@ -211,29 +211,34 @@ func reserve(left time.Duration) time.Duration {
 // provider does not hold up the others.
 func (m *Mux) notify(ctx context.Context, ev *Event, routes []route) {
 	blocking := false
+	seen := views{ev: ev}
 	for i := range routes {
-		switch r := &routes[i]; {
-		case ev.Hook.HasTopics() && !r.takes(ev.topic):
-		case r.p.mayBlock():
+		r := &routes[i]
+		if ev.Hook.HasTopics() && !r.takes(ev.topic) {
+			continue
+		}
+		shown := seen.without(r.hide) // all are made before anyone is told beside the others
+		if r.p.mayBlock() {
 			blocking = true
-		default:
-			r.p.lane.push(ctx, ev)
+		} else {
+			r.p.lane.push(ctx, shown)
 		}
 	}
 	if blocking {
-		m.notifyBlocking(ctx, ev, routes)
+		m.notifyBlocking(ctx, &seen, routes)
 	}
 }
 
-func (m *Mux) notifyBlocking(ctx context.Context, ev *Event, routes []route) {
+func (m *Mux) notifyBlocking(ctx context.Context, seen *views, routes []route) {
 	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
 	defer cancel()
 	var wg sync.WaitGroup
 	for i := range routes {
 		r := &routes[i]
-		if !r.p.mayBlock() || ev.Hook.HasTopics() && !r.takes(ev.topic) {
+		if !r.p.mayBlock() || seen.ev.Hook.HasTopics() && !r.takes(seen.ev.topic) {
 			continue
 		}
+		ev := seen.without(r.hide)
 		wg.Go(func() {
 			// What waits since delivery was async is not overtaken.
 			if r.p.spec.Delivery == Sync && !r.p.lane.busy(ev) {
@@ -257,7 +262,7 @@ func (p *Provider) notifySync(ctx context.Context, ev *Event) {
 		p.lane.drop(ev, ReasonDown, nil)
 		return
 	}
-	if r, _, err := p.notify(ctx, l, ev.Hook, ev.Body); r != ReasonNone {
+	if r, _, err := p.notify(ctx, l, ev); r != ReasonNone {
 		p.lane.drop(ev, r, err)
 		return
 	}

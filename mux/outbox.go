@@ -5,8 +5,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-
-	"github.com/sony/gobreaker/v2"
 )
 
 // Bounds on the notifications that are on their way to one provider: sent, and
@@ -78,10 +76,10 @@ func (l *lane) post(lk *link, ev *Event, shard int) postResult {
 	if l.p.holdsBack(shard) != nil {
 		return windowFull
 	}
-	return lk.outbox.post(lk.notify, ev, shard)
+	return lk.outbox.post(lk, ev, shard)
 }
 
-func (o *outbox) post(breaker *gobreaker.TwoStepCircuitBreaker[struct{}], ev *Event, shard int) postResult {
+func (o *outbox) post(lk *link, ev *Event, shard int) postResult {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := &o.shares[shard]
@@ -92,12 +90,12 @@ func (o *outbox) post(breaker *gobreaker.TwoStepCircuitBreaker[struct{}], ev *Ev
 		o.starved = true
 		return windowFull
 	}
-	done, err := breaker.Allow()
+	done, err := lk.notify.Allow()
 	if err != nil {
 		return notPostable
 	}
 	timeout := o.lane.p.current().spec.Timeout
-	if err := o.conn.Post(o.next, ev.Hook, ev.client, ev.Body, timeout); err != nil {
+	if err := o.conn.Post(o.next, ev.Hook, ev.client, ev.redacted(ev.Body, lk.hide[ev.Hook]), timeout); err != nil {
 		done(errNotItsFault)
 		if errors.Is(err, ErrNoRoom) {
 			return windowFull

@@ -44,22 +44,24 @@ type Streamer interface {
 // the connection that its host gives it. A Provider never changes its Spec;
 // With makes the next one, which carries on where this one is.
 type Provider struct {
-	spec  Spec
-	slots *semaphore.Weighted
-	link  atomic.Pointer[link] // nil while down
-	next  *Link                // what SetProviders connects it to
-	wants []HookSpec           // what to ask it; guarded by mu
+	spec   Spec
+	grants grants
+	slots  *semaphore.Weighted
+	link   atomic.Pointer[link] // nil while down
+	next   *Link                // what SetProviders connects it to
+	wants  []HookSpec           // what to ask it; guarded by mu
 	*running
 }
 
 // running is what a provider keeps whatever becomes of its Spec.
 type running struct {
-	log     *slog.Logger
-	lane    *lane
-	stats   Stats
-	now     atomic.Pointer[Provider] // the one that is in place
-	linkUp  notifier                 // tells when there is a new link
-	failLog [numReasons]rateLimit
+	log        *slog.Logger
+	lane       *lane
+	stats      Stats
+	now        atomic.Pointer[Provider] // the one that is in place
+	linkUp     notifier                 // tells when there is a new link
+	failLog    [numReasons]rateLimit
+	putBackLog rateLimit
 
 	recorder Recorder // set before the first event
 
@@ -93,7 +95,7 @@ func (p *Provider) With(spec Spec) *Provider {
 }
 
 func (r *running) under(spec Spec) *Provider {
-	p := &Provider{spec: spec.withDefaults(), running: r}
+	p := &Provider{spec: spec.withDefaults(), grants: spec.grants(), running: r}
 	p.slots = semaphore.NewWeighted(int64(p.spec.Concurrency))
 	return p
 }
@@ -205,6 +207,7 @@ type Stats struct {
 	Decided [NumHooks]atomic.Int64   // answers to valued hooks
 	Missing [numReasons]atomic.Int64 // decisions without an answer, by Reason
 	Late    atomic.Int64             // replies to events that were given up before
+	PutBack [NumChanges]atomic.Int64 // what it changed in a message without a grant, by Change
 }
 
 // DroppedTotal is the notifications lost for any reason.

@@ -57,6 +57,7 @@ type route struct {
 	// Both must match the topic: what the config grants, and what the provider
 	// asked for.
 	topics, and *topicTree
+	hide        redactions // what the provider may not see
 }
 
 // takes says whether the provider wants an event with this topic.
@@ -68,12 +69,13 @@ func newTable(providers []*Provider, opts Options) *table {
 	t := &table{providers: providers, opts: opts, users: newUsers()}
 	for _, p := range providers {
 		wants, _ := p.Wants()
+		hide := p.spec.redactions(wants)
 		for _, w := range wants {
 			to := &t.routes[w.Hook]
 			if w.Hook.Valued() && p.spec.Observe {
 				to = &t.observers[w.Hook]
 			}
-			*to = append(*to, route{p, newTopicTree(w.Topics), newTopicTree(w.and)})
+			*to = append(*to, route{p, newTopicTree(w.Topics), newTopicTree(w.and), hide[w.Hook]})
 			t.want(w)
 		}
 	}

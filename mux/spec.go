@@ -27,8 +27,15 @@ type Spec struct {
 	Concurrency int
 	// Delivery is how notifications reach it.
 	Delivery Delivery
-	Breaker  BreakerSpec
-	Lane     LaneSpec
+	// MayChange is what of its answers to message hooks counts; what else it changes
+	// is put back. nil: all; empty: nothing.
+	MayChange []Change
+	// Redact is what it is not shown. The password is always among it, unless it
+	// is asked client.authenticate, or Redact is empty and not nil. Without the
+	// payload it may not change it either.
+	Redact  []Redaction
+	Breaker BreakerSpec
+	Lane    LaneSpec
 }
 
 // BreakerSpec is when a provider is no longer asked.

@@ -11,9 +11,10 @@ func (v *value) show(observers []route) {
 	}
 	ev := *v.ev
 	ev.Body, ev.msg, ev.topic = v.request(), v.msg, v.topic
+	seen := views{ev: &ev}
 	for i := range observers {
 		if r := &observers[i]; !ev.Hook.HasTopics() || r.takes(ev.topic) {
-			r.p.lane.push(noWait, &ev)
+			r.p.lane.push(noWait, seen.without(r.hide))
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (s *Spec) redactions(wants []HookSpec) (hide [NumHooks]redactions) {
 	for _, r := range s.Redact {
 		all |= 1 << r
 	}
-	authenticates := slices.ContainsFunc(wants, func(w HookSpec) bool { return w.Hook == ClientAuthenticate })
+	authenticates := !s.Observe && slices.ContainsFunc(wants, func(w HookSpec) bool { return w.Hook == ClientAuthenticate })
 	if shownAll := s.Redact != nil && len(s.Redact) == 0; !shownAll && !authenticates {
 		all |= 1 << RedactPassword
 	}
@@ -155,7 +155,7 @@ func (v *views) without(hide redactions) *Event {
 		return v.ev
 	}
 	ev := NewEvent(v.ev.Hook, body) // whose views into Body do not keep the broker's alive
-	ev.lacks = v.ev.lacks | hide
+	ev.told, ev.lacks = v.ev.told, v.ev.lacks|hide
 	v.made = append(v.made, view{hide, ev})
 	return &v.made[len(v.made)-1].ev
 }

@@ -336,7 +336,7 @@ func TestFindingNothingToRedactAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Who is asked client.authenticate sees passwords, unless the config says
+// Who decides client.authenticate sees passwords, unless the config says
 // otherwise; nobody else does, unless it says that nothing is redacted.
 func TestWhoSeesThePassword(t *testing.T) {
 	t.Parallel()
@@ -348,6 +348,7 @@ func TestWhoSeesThePassword(t *testing.T) {
 	}{
 		"by default":                                      {Spec{}, wants(ClientConnected), false},
 		"who authenticates":                               {Spec{}, wants(ClientConnected, ClientAuthenticate), true},
+		"who observes logins":                             {Spec{Observe: true}, wants(ClientConnected, ClientAuthenticate), false},
 		"who would, but is not asked":                     {Spec{Hooks: wants(ClientConnected)}, wants(ClientConnected, ClientAuthenticate), false},
 		"who authenticates, with another redaction":       {Spec{Redact: []Redaction{RedactCN}}, wants(ClientConnected, ClientAuthenticate), true},
 		"who authenticates, but not by password":          {Spec{Redact: []Redaction{RedactPassword}}, wants(ClientConnected, ClientAuthenticate), false},
@@ -365,6 +366,32 @@ func TestWhoSeesThePassword(t *testing.T) {
 				t.Errorf("it sees %v", got)
 			}
 		})
+	}
+}
+
+// Observers of the same event share one copy, too, with what was decided in it.
+func TestObserversSeeNoPassword(t *testing.T) {
+	t.Parallel()
+	login := &fake{decide: func(_ context.Context, _ Hook, req []byte) ([]byte, error) {
+		return boolAnswer(stop, bytes.Contains(req, []byte(secret))), nil
+	}}
+	first, second := &fake{}, &eager{}
+	providers := []*Provider{
+		newProvider(t, Spec{}, login, wants(ClientAuthenticate)...),
+		newProvider(t, Spec{Observe: true}, first, wants(ClientAuthenticate)...),
+		newProvider(t, Spec{Observe: true}, second, wants(ClientAuthenticate)...),
+	}
+	req := authenticate("c", false)
+	req.Clientinfo.Password = secret
+	newMux(Options{}, providers...).Dispatch(t.Context(), NewEvent(ClientAuthenticate, marshal(t, req)))
+	for _, p := range providers {
+		p.Drain(t.Context())
+	}
+	if want := authenticate("c", true); !proto.Equal(unmarshal[exhookv3.ClientAuthenticateRequest](t, first.calls()[0].req), want) {
+		t.Errorf("an observer sees %q, want %v", first.calls()[0].req, want)
+	}
+	if &first.calls()[0].req[0] != &second.calls()[0].req[0] {
+		t.Error("two observers got two copies")
 	}
 }
 

@@ -31,7 +31,7 @@ type Spec struct {
 	// is put back. nil: all; empty: nothing.
 	MayChange []Change
 	// Redact is what it is not shown. The password is always among it, unless it
-	// is asked client.authenticate, or Redact is empty and not nil. Without the
+	// decides client.authenticate, or Redact is empty and not nil. Without the
 	// payload it may not change it either.
 	Redact  []Redaction
 	Breaker BreakerSpec

@@ -21,6 +21,7 @@ type value struct {
 
 	body    []byte // the request with the value in it, once stale is false; see request
 	stale   bool   // body lacks the newest value
+	version int    // how often the value changed
 	decided bool   // somebody had an opinion
 	by      string // who had the last, for the log
 	final   bool   // nobody else is to be asked
@@ -43,6 +44,7 @@ func newValue(ev *Event) *value {
 func (v *value) setAllowed(allowed bool) {
 	if allowed != v.allowed {
 		v.allowed, v.stale = allowed, true
+		v.version++
 	}
 }
 
@@ -50,6 +52,7 @@ func (v *value) setMessage(msg []byte) {
 	v.msg = msg
 	lastBytes(msg, msgTopic, &v.topic)
 	v.stale = true
+	v.version++
 }
 
 // request is the encoded request with the value in it: the broker's own bytes
@@ -156,14 +159,22 @@ func (m *Mux) decide(ctx context.Context, ev *Event, t *table) []byte {
 func chain(ctx context.Context, v *value, t *table) {
 	h := v.ev.Hook
 	routes := t.routes[h]
+	var ahead *early
+	if t.ahead[h] {
+		ahead = newEarly(ctx, t, routes)
+		defer func() { ahead.cancel() }()
+	}
 	for i := range routes {
 		r := &routes[i]
-		// As in EMQX by the topic so far: who guards a topic also sees what was
-		// moved to it.
-		if h.HasTopics() && !r.takes(v.topic) {
+		if !r.asksAbout(v) {
 			continue
 		}
-		re := r.p.ask(ctx, v.query())
+		var re reply
+		if ahead != nil {
+			re = ahead.reply(v, i)
+		} else {
+			re = r.p.ask(ctx, v.query())
+		}
 		if re.reason != ReasonNone {
 			r.p.missing(v.ev, re.failure)
 			v.fail(r.p.Name(), r.p.spec.OnFailure[h][re.reason])
@@ -176,6 +187,10 @@ func chain(ctx context.Context, v *value, t *table) {
 		}
 	}
 }
+
+// asksAbout says whether the provider is asked about the value as it is. As in
+// EMQX the topic so far counts: who guards a topic also sees what was moved to it.
+func (r *route) asksAbout(v *value) bool { return !v.ev.Hook.HasTopics() || r.takes(v.topic) }
 
 // verdict is the merged answer in a word.
 func (v *value) verdict() Verdict {

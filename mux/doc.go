@@ -45,6 +45,14 @@
 // refused; a yes is so if the votes that made it were, for Any the one, for
 // All every yes.
 //
+// # Pure providers
+//
+// In a chain, pure providers are asked before it is their turn, with the value at hand.
+// An answer counts if the value is still the same when it is the provider's turn;
+// else the provider is asked again. So the chain's result is the same, and who
+// passes costs no time of its own. An early call that is of no use is canceled, and
+// no failure of it counts but in the breaker.
+//
 // # Observers
 //
 // A Spec with Observe decides nothing. When a valued hook is decided, its provider is

@@ -28,8 +28,8 @@ type Decision struct {
 	Strategy Strategy
 	Start    time.Time
 	Took     time.Duration
-	// Asked are those who were asked, in chain order; a pure provider that was
-	// asked again has one entry for each time that counts.
+	// Asked are those who were asked, in chain order; of a pure provider that was
+	// asked more than once, the time that counts.
 	Asked []Asked
 	// Answer is the merged one: VerdictIgnore when nobody had an opinion.
 	Answer Verdict

@@ -229,6 +229,9 @@ func encodeLoaded(api API, told []HookSpec) (b []byte, names []string) {
 	return b, names
 }
 
+// pureField is hookmux's own field in a HookSpec; others skip it.
+const pureField = 1000
+
 // ParseLoaded reads a provider's LoadedResponse, in any API version's names; a
 // hook named twice has its topics joined. A name that no EMQX knows is an error,
 // as it is for EMQX, and so are no hooks at all: a misspelt hook would be one that
@@ -240,11 +243,15 @@ func ParseLoaded(b []byte) (specs []HookSpec, err error) {
 		}
 		var name []byte
 		var topics []string
+		var pure bool
 		if !eachField(val, func(num protowire.Number, typ protowire.Type, val []byte) bool {
 			if typ == protowire.BytesType && num == 1 {
 				name = val
 			} else if typ == protowire.BytesType && num == 2 {
 				topics = append(topics, string(val))
+			} else if typ == protowire.VarintType && num == pureField {
+				v, _ := protowire.ConsumeVarint(val)
+				pure = v != 0
 			}
 			return true
 		}) {
@@ -258,7 +265,7 @@ func ParseLoaded(b []byte) (specs []HookSpec, err error) {
 		if !h.HasTopics() {
 			topics = nil // EMQX, too, takes no notice of them
 		}
-		spec := HookSpec{Hook: h, Topics: unique(nil, topics)}
+		spec := HookSpec{Hook: h, Topics: unique(nil, topics), Pure: pure && h.Valued()}
 		for i := range specs {
 			if specs[i].Hook == h {
 				specs[i] = joinTopics(specs[i], spec)

@@ -11,6 +11,7 @@ type table struct {
 	providers []*Provider        // in chain order
 	routes    [NumHooks][]route  // by hook, in chain order
 	observers [NumHooks][]route  // of valued hooks
+	ahead     [NumHooks]bool     // there are pure providers behind others
 	wanted    [NumHooks]HookSpec // the union of what the providers want
 	isWanted  [NumHooks]bool
 	opts      Options
@@ -58,6 +59,7 @@ type route struct {
 	// asked for.
 	topics, and *topicTree
 	hide        redactions // what the provider may not see
+	pure        bool       // it may be asked ahead of its turn
 }
 
 // takes says whether the provider wants an event with this topic.
@@ -75,7 +77,12 @@ func newTable(providers []*Provider, opts Options) *table {
 			if w.Hook.Valued() && p.spec.Observe {
 				to = &t.observers[w.Hook]
 			}
-			*to = append(*to, route{p, newTopicTree(w.Topics), newTopicTree(w.and), hide[w.Hook]})
+			r := route{p: p, topics: newTopicTree(w.Topics), and: newTopicTree(w.and), hide: hide[w.Hook], pure: w.Pure}
+			if p.spec.Pure != nil {
+				r.pure = *p.spec.Pure
+			}
+			t.ahead[w.Hook] = t.ahead[w.Hook] || r.pure && len(*to) > 0
+			*to = append(*to, r)
 			t.want(w)
 		}
 	}
@@ -97,9 +104,9 @@ func (t *table) want(w HookSpec) {
 
 func joinTopics(a, b HookSpec) HookSpec {
 	if len(a.Topics) == 0 || len(b.Topics) == 0 {
-		return HookSpec{Hook: a.Hook}
+		return HookSpec{Hook: a.Hook, Pure: a.Pure && b.Pure}
 	}
-	return HookSpec{Hook: a.Hook, Topics: unique(unique(nil, a.Topics), b.Topics)}
+	return HookSpec{Hook: a.Hook, Pure: a.Pure && b.Pure, Topics: unique(unique(nil, a.Topics), b.Topics)}
 }
 
 // unique appends to dst the strings of add that it lacks.

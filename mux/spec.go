@@ -18,6 +18,9 @@ type Spec struct {
 	// notifications, when they are decided and with what was decided in the
 	// request, and its answer does not count.
 	Observe bool
+	// Pure overrides what the provider declares of its valued hooks; nil: as it
+	// declares.
+	Pure *bool
 	// OnFailure is what a valued hook does without an answer.
 	OnFailure [NumHooks]Policies
 	// Timeout bounds one call, within the event's deadline. Default 2 s.
@@ -86,6 +89,9 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 type HookSpec struct {
 	Hook   Hook
 	Topics []string // topic filters, for message hooks; empty: every topic
+	// Pure says that the same request always gets the same answer and has no side
+	// effect, so that it may be made ahead of its turn, or for nothing.
+	Pure bool
 
 	// and is a second list of filters that must match too: what the provider
 	// asked for, where Topics is what the config grants.
@@ -123,6 +129,7 @@ func (s *Spec) effective(declared []HookSpec) ([]HookSpec, error) {
 		} else {
 			granted.and = declared[i].Topics
 		}
+		granted.Pure = declared[i].Pure
 		out = append(out, granted)
 	}
 	return out, nil

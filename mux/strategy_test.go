@@ -111,7 +111,7 @@ func TestAllAndAny(t *testing.T) {
 				providers = append(providers, newProvider(t, spec, &fake{decide: func(ctx context.Context, h Hook, _ []byte) ([]byte, error) {
 					select {
 					case <-time.After(v.at):
-						return v.answer(h)
+						return v.answer(h, true, nil)
 					case <-ctx.Done():
 						canceled[i] = true
 						return nil, ctx.Err()

@@ -154,6 +154,9 @@ func describe(c *Config) string {
 				fmt.Fprintf(&b, "  on failure %s: %s\n", h, p.OnFailure[h])
 			}
 		}
+		if p.Pure != nil {
+			fmt.Fprintf(&b, "  pure %t\n", *p.Pure)
+		}
 		if p.Observe {
 			fmt.Fprintf(&b, "  observes\n")
 		}

@@ -65,6 +65,8 @@ func (p *Provider) keys() []key {
 			value: truth(func(required bool) { p.optional = !required })},
 		{name: "observe", def: "false", doc: "true: of hooks with an answer, the provider is told what was decided, as with a notification, and its own answer does not count",
 			value: truth(func(observe bool) { p.Observe = observe })},
+		{name: "pure", doc: "true: the provider answers the same request always the same and has no side effect, so it may be asked ahead of its turn; false: it may not, whatever it declares. Without it, as it declares",
+			value: truth(func(pure bool) { p.Pure = &pure })},
 		{name: "timeout", def: mux.DefaultTimeout.String(), doc: "how long one answer of the provider may take",
 			value: duration(&p.Timeout, time.Millisecond, 10*time.Minute)},
 		{name: "concurrency", def: strconv.Itoa(mux.DefaultConcurrency), doc: "how many answers may be asked of the provider at a time; more wait",

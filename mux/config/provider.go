@@ -85,6 +85,9 @@ func (r *reader) provider(path string, n *node, p *Provider, first map[string]in
 			r.fail(at.line, join(path, key), "a provider with observe: true decides nothing, so nothing follows when it does not answer; leave out one of the two keys")
 		}
 	}
+	if at, ok := given["pure"]; ok && p.Observe {
+		r.fail(at.line, join(path, "pure"), "a provider with observe: true is never asked, so not ahead of its turn either; leave out one of the two keys")
+	}
 	if _, ok := given["on_failure"]; ok && p.optional {
 		r.fail(given["required"].line, join(path, "required"), "required: false is short for on_failure: ignore, and on_failure is given too; leave out one of them")
 	} else if p.optional {

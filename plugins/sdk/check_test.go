@@ -140,6 +140,51 @@ func TestTopicsAreChecked(t *testing.T) {
 	}
 }
 
+// pureOf is a plugin that says that hooks are pure.
+type pureOf struct{ pure []sdk.Hook }
+
+func (pureOf) OnMessagePublish(context.Context, *sdk.MessagePublishRequest) (sdk.Answer, error) {
+	return sdk.Pass, nil
+}
+
+func (pureOf) OnClientAuthorize(context.Context, *sdk.ClientAuthorizeRequest) (sdk.Access, error) {
+	return sdk.NoOpinion, nil
+}
+
+func (p pureOf) Pure() []sdk.Hook { return p.pure }
+
+func TestPureIsCheckedAndDeclared(t *testing.T) {
+	t.Parallel()
+	for want, pure := range map[string][]sdk.Hook{
+		"":                                    {sdk.MessagePublish},
+		`(did you mean "client.authorize"?)`:  {"client.authorise"},
+		"client.connected has no answer":      {"client.connected"},
+		"no method OnMessageIngress(":         {sdk.MessageIngress},
+		"message.acked has no answer, only c": {sdk.MessagePublish, sdk.MessageAcked},
+	} {
+		h, err := sdk.NewHandler(pureOf{pure: pure})
+		if want != "" {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v: %v, want %q", pure, err, want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		loaded, err := h.OnProviderLoaded(t.Context(), &sdk.ProviderLoadedRequest{})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, spec := range loaded.GetHooks() {
+			if spec.Pure != (spec.Name == "message.publish") {
+				t.Errorf("declared %v", spec)
+			}
+		}
+	}
+}
+
 func TestCovers(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

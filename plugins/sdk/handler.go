@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -33,6 +34,7 @@ type handler struct {
 	plugin any
 	hooks  []hookRow
 	topics Topics
+	pure   []Hook
 	calls  calls
 }
 
@@ -48,14 +50,42 @@ func newHandler(plugin any) (*handler, error) {
 	if err := h.topics.check(plugin); err != nil {
 		return nil, err
 	}
+	if p, ok := plugin.(PureProvider); ok {
+		h.pure = p.Pure()
+	}
+	if err := checkPure(h.pure, plugin); err != nil {
+		return nil, err
+	}
 	return h, nil
+}
+
+// checkPure holds that pure is said of hooks that the plugin answers.
+func checkPure(pure []Hook, plugin any) error {
+	var valued []string
+	for _, r := range rows {
+		if r.kind == access || r.kind == answer {
+			valued = append(valued, string(r.name))
+		}
+	}
+	for _, hook := range pure {
+		row, ok := rowOf(hook)
+		switch {
+		case !ok:
+			return fmt.Errorf("Pure: there is no hook %q%s", hook, didYouMean(string(hook), valued))
+		case row.kind != access && row.kind != answer:
+			return fmt.Errorf("Pure: %s has no answer, only %s have", hook, strings.Join(valued, ", "))
+		case !row.has(plugin):
+			return fmt.Errorf("Pure: the plugin has no method %s", row.signature())
+		}
+	}
+	return nil
 }
 
 // loaded is what the plugin wants to be called for.
 func (h *handler) loaded() *exhookv3.LoadedResponse {
 	specs := make([]*exhookv3.HookSpec, 0, len(h.hooks))
 	for _, r := range h.hooks {
-		specs = append(specs, &exhookv3.HookSpec{Name: string(r.name), Topics: h.topics[r.name]})
+		specs = append(specs, &exhookv3.HookSpec{Name: string(r.name), Topics: h.topics[r.name], Pure: slices.Contains(h.pure, r.name)})
 	}
 	return &exhookv3.LoadedResponse{Hooks: specs}
 }

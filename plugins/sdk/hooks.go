@@ -115,6 +115,13 @@ type (
 	TopicsProvider interface {
 		Topics() Topics
 	}
+	// PureProvider declares hooks that are pure: the same request always gets the
+	// same answer, and asking has no side effect. hookmux may then ask ahead of the
+	// plugin's turn, also for nothing, so that a chain of pure plugins costs the time of
+	// one. Only hooks with an answer can be. It is called once, before Start.
+	PureProvider interface {
+		Pure() []Hook
+	}
 	// ProviderLoadedHook is told which broker node has loaded the plugin,
 	// before that node's first event. It does not count as a hook.
 	ProviderLoadedHook interface {
@@ -130,8 +137,11 @@ type (
 // Hook names a hook as EMQX does.
 type Hook string
 
-// The message hooks, the keys of Topics.
+// The message hooks, the keys of Topics, and the access hooks.
 const (
+	ClientAuthenticate Hook = "client.authenticate"
+	ClientAuthorize    Hook = "client.authorize"
+
 	MessageIngress   Hook = "message.ingress"
 	MessagePublish   Hook = "message.publish"
 	MessageDelivered Hook = "message.delivered"
@@ -166,6 +176,8 @@ func (r hookRow) signature() string {
 		return r.method + "(ctx context.Context) error"
 	case "Topics":
 		return "Topics() sdk.Topics"
+	case "Pure":
+		return "Pure() []sdk.Hook"
 	}
 	return r.method + "(ctx context.Context, r *sdk." + r.method[len("On"):] + "Request) " + string(r.kind)
 }
@@ -183,8 +195,8 @@ var rows = []hookRow{
 	{"OnClientConnack", "client.connack", nothing, has[ClientConnackHook]},
 	{"OnClientConnected", "client.connected", nothing, has[ClientConnectedHook]},
 	{"OnClientDisconnected", "client.disconnected", nothing, has[ClientDisconnectedHook]},
-	{"OnClientAuthenticate", "client.authenticate", access, has[ClientAuthenticateHook]},
-	{"OnClientAuthorize", "client.authorize", access, has[ClientAuthorizeHook]},
+	{"OnClientAuthenticate", ClientAuthenticate, access, has[ClientAuthenticateHook]},
+	{"OnClientAuthorize", ClientAuthorize, access, has[ClientAuthorizeHook]},
 	{"OnClientSubscribe", "client.subscribe", nothing, has[ClientSubscribeHook]},
 	{"OnClientUnsubscribe", "client.unsubscribe", nothing, has[ClientUnsubscribeHook]},
 	{"OnSessionCreated", "session.created", nothing, has[SessionCreatedHook]},
@@ -204,4 +216,5 @@ var rows = []hookRow{
 	{"Start", "", nothing, has[Starter]},
 	{"Stop", "", nothing, has[Stopper]},
 	{"Topics", "", value, has[TopicsProvider]},
+	{"Pure", "", value, has[PureProvider]},
 }

@@ -228,6 +228,7 @@ func (c *standaloneCall) adapt(loaded *exhookv3.LoadedResponse) {
 		if old, ok := v1Hooks[spec.Name]; ok && c.version == 1 {
 			spec.Name = old
 		}
+		spec.Pure = false // hookmux's business
 		known = append(known, spec)
 	}
 	loaded.Hooks = known

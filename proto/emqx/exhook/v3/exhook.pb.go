@@ -1573,7 +1573,11 @@ type HookSpec struct {
 	// Such as "message.publish".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Topic filters; used for message hooks only. Empty: every topic.
-	Topics        []string `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
+	Topics []string `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
+	// Not EMQX's, which skips it, but hookmux's: the provider answers the same
+	// request always the same and has no side effect, so it may be asked ahead of
+	// its turn. Used for valued hooks only.
+	Pure          bool `protobuf:"varint,1000,opt,name=pure,proto3" json:"pure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1620,6 +1624,13 @@ func (x *HookSpec) GetTopics() []string {
 		return x.Topics
 	}
 	return nil
+}
+
+func (x *HookSpec) GetPure() bool {
+	if x != nil {
+		return x.Pure
+	}
+	return false
 }
 
 // ValuedResponse answers a valued hook.
@@ -2569,10 +2580,11 @@ const file_emqx_exhook_v3_exhook_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\v2\x17.emqx.exhook.v3.MessageR\amessage\x12/\n" +
 	"\x04meta\x18\x03 \x01(\v2\x1b.emqx.exhook.v3.RequestMetaR\x04meta\"@\n" +
 	"\x0eLoadedResponse\x12.\n" +
-	"\x05hooks\x18\x01 \x03(\v2\x18.emqx.exhook.v3.HookSpecR\x05hooks\"6\n" +
+	"\x05hooks\x18\x01 \x03(\v2\x18.emqx.exhook.v3.HookSpecR\x05hooks\"K\n" +
 	"\bHookSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06topics\x18\x02 \x03(\tR\x06topics\"\xf3\x01\n" +
+	"\x06topics\x18\x02 \x03(\tR\x06topics\x12\x13\n" +
+	"\x04pure\x18\xe8\a \x01(\bR\x04pure\"\xf3\x01\n" +
 	"\x0eValuedResponse\x12@\n" +
 	"\x04type\x18\x01 \x01(\x0e2,.emqx.exhook.v3.ValuedResponse.ResponsedTypeR\x04type\x12!\n" +
 	"\vbool_result\x18\x03 \x01(\bH\x00R\n" +

@@ -60,8 +60,8 @@ func runBench(t *testing.T, dir string, args ...string) (stdout string) {
 func TestBench(t *testing.T) {
 	t.Parallel()
 	dir := buildForBench(t)
-	out := runBench(t, dir, "--only", "async1_cpu,sync1_cpu", "--pairs", "1", "--duration", "100ms", "--callers", "4")
-	for _, want := range []string{"\nratio async1_cpu ", "\nratio sync1_cpu ", "RATIO", "must be"} {
+	out := runBench(t, dir, "--only", "async1_cpu,sync1_cpu,chain4_pure_p50", "--pairs", "1", "--duration", "100ms", "--callers", "4")
+	for _, want := range []string{"\nratio async1_cpu ", "\nratio sync1_cpu ", "\nratio chain4_pure_p50 ", "RATIO", "must be"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -71,11 +71,11 @@ func checkPure(pure []Hook, plugin any) error {
 		row, ok := rowOf(hook)
 		switch {
 		case !ok:
-			return fmt.Errorf("Pure: there is no hook %q%s", hook, didYouMean(string(hook), valued))
+			return fmt.Errorf("method Pure: there is no hook %q%s", hook, didYouMean(string(hook), valued))
 		case row.kind != access && row.kind != answer:
-			return fmt.Errorf("Pure: %s has no answer, only %s have", hook, strings.Join(valued, ", "))
+			return fmt.Errorf("method Pure: %s has no answer, only %s have", hook, strings.Join(valued, ", "))
 		case !row.has(plugin):
-			return fmt.Errorf("Pure: the plugin has no method %s", row.signature())
+			return fmt.Errorf("method Pure: the plugin has no method %s", row.signature())
 		}
 	}
 	return nil

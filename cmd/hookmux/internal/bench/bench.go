@@ -154,6 +154,7 @@ type lab struct {
 	files   int // of counters made
 
 	muxes  map[int]*system  // hookmux by plugins
+	pures  map[int]*system  // the same with pure ones
 	direct *system          // as many direct servers as were needed so far
 	round4 map[bool]*system // hookmux with four plugins, for one round
 	rates  map[string]float64
@@ -161,6 +162,9 @@ type lab struct {
 
 func (l *lab) close() {
 	for _, s := range l.muxes {
+		s.stop()
+	}
+	for _, s := range l.pures {
 		s.stop()
 	}
 	if l.direct != nil {

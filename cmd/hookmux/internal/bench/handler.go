@@ -20,7 +20,10 @@ import (
 
 // handler is the built-in plugin: it does nothing but count, and rewrite a
 // message's payload by as little as can be told from outside.
-type handler struct{ counters *counters }
+type handler struct {
+	counters *counters
+	pass     bool // it rewrites nothing
+}
 
 // marker begins each payload. The byte after it counts the rewrites, from '0'.
 const marker = "hookmux#"
@@ -35,6 +38,10 @@ func (h *handler) OnMessageDelivered(context.Context, *sdk.MessageDeliveredReque
 // OnMessagePublish implements sdk.MessagePublishHook.
 func (h *handler) OnMessagePublish(_ context.Context, r *sdk.MessagePublishRequest) (sdk.Answer, error) {
 	h.nap()
+	if h.pass {
+		h.counters.decided.Add(1)
+		return sdk.Pass, nil
+	}
 	r.Message.Payload = rewrite(r.GetMessage().GetPayload())
 	h.counters.decided.Add(1)
 	return sdk.Rewrite(r.Message), nil
@@ -73,6 +80,7 @@ func rewrite(payload []byte) []byte {
 type pluginConfig struct {
 	Counters string `json:"counters"`
 	Protocol int    `json:"protocol"`
+	Pass     bool   `json:"pass,omitempty"`
 	Profile  string `json:"profile,omitempty"` // a file for a CPU profile
 }
 
@@ -110,7 +118,7 @@ func ServePlugin() {
 		n, _ := strconv.ParseInt(v, 10, 64)
 		c.protocol.Store(max(c.protocol.Load(), n))
 	}
-	h := &handler{counters: c}
+	h := &handler{counters: c, pass: cfg.Pass}
 	if cfg.Profile == "" {
 		sdk.Serve(h)
 	}

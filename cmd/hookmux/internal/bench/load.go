@@ -303,6 +303,9 @@ func (r *running) call(ctx context.Context, body []byte) error {
 			continue
 		}
 		want := len(r.system.plugins) / len(r.system.servers)
+		if r.system.passes {
+			want = -1 // an answer without a message
+		}
 		if got := rewrites(resp); got != want && (!r.lenient || got < r.strict) {
 			return fmt.Errorf("an answer was rewritten by %d plugins instead of %d", got, want)
 		}

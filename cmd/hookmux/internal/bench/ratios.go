@@ -57,6 +57,11 @@ var ratios = []ratio{
 		},
 	},
 	{
+		name: "chain4_pure_p50", what: "p50 of message.publish, one caller: 4 pure plugins that pass ÷ 1", limit: 1.6,
+		group: "pure plugins", modes: []string{"1 pure plugin", "4 pure plugins"},
+		of: func(r round) float64 { return float64(r["4 pure plugins"].P50) / float64(r["1 pure plugin"].P50) },
+	},
+	{
 		name: "slow1_p99", what: "p99 of a notification: 1 of 4 plugins sleeps 100 ms ÷ none", limit: 1.2,
 		group: "slow plugin", modes: []string{"none slow", "1 of 4 slow"},
 		of: func(r round) float64 { return float64(r["1 of 4 slow"].P99) / float64(r["none slow"].P99) },
@@ -102,6 +107,10 @@ var groups = []struct {
 	{"one caller", 4, []mode{
 		{name: "direct, one caller", run: direct(1, alone)},
 		{name: "1 plugin, one caller", run: behind(1, alone)},
+	}},
+	{"pure plugins", 4, []mode{
+		{name: "1 pure plugin", run: pure(1)},
+		{name: "4 pure plugins", run: pure(4)},
 	}},
 	{"slow plugin", 5, []mode{
 		{name: "none slow", run: slow(0)},
@@ -221,6 +230,20 @@ func direct(servers int, change func(*load)) func(context.Context, *lab, time.Du
 		ld := l.load()
 		ld.duration = d
 		change(&ld)
+		return ld.run(ctx, s)
+	}
+}
+
+// pure has one caller ask hookmux with so many pure plugins.
+func pure(plugins int) func(context.Context, *lab, time.Duration) (sample, error) {
+	return func(ctx context.Context, l *lab, d time.Duration) (sample, error) {
+		s, err := l.pure(ctx, plugins)
+		if err != nil {
+			return sample{}, err
+		}
+		ld := l.load()
+		ld.duration = d
+		alone(&ld)
 		return ld.run(ctx, s)
 	}
 }

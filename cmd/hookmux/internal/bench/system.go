@@ -33,6 +33,7 @@ type system struct {
 	hooks   []mux.Hook           // what it answers
 
 	isHookmux bool
+	passes    bool // its plugins rewrite nothing
 }
 
 // stop ends all that belongs to the system.
@@ -162,6 +163,7 @@ type providerConfig struct {
 	Command   []string        `json:"command,omitempty"`
 	URL       string          `json:"url,omitempty"`
 	Config    json.RawMessage `json:"config,omitempty"`
+	Pure      bool            `json:"pure,omitempty"`
 	OnFailure string          `json:"on_failure,omitempty"`
 	Timeout   string          `json:"timeout,omitempty"`
 	Lane      map[string]any  `json:"lane,omitempty"`
@@ -228,6 +230,31 @@ func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *pr
 	if n, last := s.warned(); n > 0 && plugins > 0 {
 		return s, fmt.Errorf("%s did not start well: %s", s.name, last)
 	}
+	return s, nil
+}
+
+// pure is hookmux with so many plugins that are pure and, if built in, pass
+// everything. It stays up for the whole run.
+func (l *lab) pure(ctx context.Context, plugins int) (*system, error) {
+	if s := l.pures[plugins]; s != nil {
+		return s, nil
+	}
+	s, err := l.hookmux(ctx, plugins, func(_ int, p *providerConfig) {
+		p.Pure = true
+		var cfg pluginConfig
+		if len(l.opts.Plugin) == 0 && json.Unmarshal(p.Config, &cfg) == nil {
+			cfg.Pass = true
+			p.Config, _ = json.Marshal(cfg)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.passes = true
+	if l.pures == nil {
+		l.pures = make(map[int]*system)
+	}
+	l.pures[plugins] = s
 	return s, nil
 }
 

@@ -62,7 +62,8 @@ In EMQX, add an ExHook server with the URL http://127.0.0.1:9000.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newRun(), newCheck(), newSchema(), newDemo(), newVerify(), newBench(), newVersion(), newReaper())
+	root.AddCommand(newRun(), newCheck(), newSchema(), newDemo(), newBench())
+	root.AddCommand(newInit(), newDev(), newVerify(), newVersion(), newReaper())
 	root.AddCommand(newBenchParts()...)
 	return root
 }

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hookmux/hookmux/cmd/hookmux/internal/scaffold"
+	"github.com/hookmux/hookmux/mux/app"
+	"github.com/hookmux/hookmux/mux/config"
+	"github.com/hookmux/hookmux/mux/devbroker"
+	"github.com/hookmux/hookmux/mux/host"
+)
+
+func newDev() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dev [DIR]",
+		Short: "Run a plugin with a broker, and restart it on every change",
+		Long: `dev builds the plugin in a folder, by default this one, and runs hookmux with the
+folder's hookmux.yaml and an MQTT broker that calls ExHook as EMQX does. When a file
+in the folder changes, it builds anew and puts the new plugin in the old one's place,
+without a client noticing. When the build or the new plugin fails, it says why, and
+the old one goes on.
+
+What it builds with follows from the folder: ` + builds() + `.
+Hidden files and the folders of dependencies and build output are not watched.`,
+		Example: `  hookmux dev
+  hookmux dev topic-rules --mqtt 127.0.0.1:2883
+  hookmux dev --build 'make -s plugin'`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	d := &dev{}
+	cmd.Flags().StringVar(&d.mqtt, "mqtt", "127.0.0.1:1883", "`address` of the broker; port 0 is a free one")
+	build := cmd.Flags().String("build", "", "a shell `command` that builds the plugin")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		dir := "."
+		if len(args) > 0 {
+			dir = args[0]
+		}
+		var err error
+		if d.dir, err = filepath.Abs(dir); err != nil {
+			return err
+		}
+		d.out, d.err = cmd.OutOrStdout(), cmd.ErrOrStderr()
+		d.lang = scaffold.Of(d.dir)
+		if *build != "" {
+			d.lang = &scaffold.Language{Build: [][]string{{"sh", "-c", *build}}}
+		}
+		ctx, stop := untilSignal()
+		defer stop()
+		err = d.run(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	return cmd
+}
+
+// builds says what each language is built with, for the help.
+func builds() string {
+	var out []string
+	for _, l := range scaffold.Languages {
+		for _, c := range l.Build {
+			out = append(out, fmt.Sprintf("%s: %s", l.Sign, strings.Join(c, " ")))
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+// dev is what a hookmux dev runs.
+type dev struct {
+	dir, mqtt string
+	lang      *scaffold.Language // nil: there is nothing to build
+	out, err  io.Writer
+
+	app    *app.App
+	broker *devbroker.Broker
+}
+
+func (d *dev) run(ctx context.Context) error {
+	cfg, err := d.load()
+	if err != nil {
+		return err
+	}
+	// Before the first build, so that no change is missed.
+	changes, err := watchTree(ctx, d.dir)
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", d.dir, err)
+	}
+	for {
+		if err = d.build(ctx); err == nil {
+			break
+		}
+		fmt.Fprintf(d.out, "%v\nwaiting for a change\n", err)
+		if !d.next(ctx, changes, nil) {
+			return ctx.Err()
+		}
+	}
+	log := newLogger(cfg.Log, d.err)
+	d.app = app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()})
+	if err := d.app.Start(); err != nil {
+		return err
+	}
+	defer d.app.Stop()
+	select {
+	case <-d.app.Ready():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	d.broker, err = devbroker.Start(context.WithoutCancel(ctx), devbroker.Config{
+		Listen: d.mqtt, ExHook: "http://" + d.app.Addr(), Logger: log.With("by", "broker"), AuthzCache: -1,
+	})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is taken, perhaps by another MQTT broker; take a free port with --mqtt 127.0.0.1:0", d.mqtt)
+	}
+	if err != nil {
+		return fmt.Errorf("start the broker on %s: %w", d.mqtt, err)
+	}
+	defer func() { _ = d.broker.Close() }()
+	fmt.Fprintf(d.out, "MQTT clients connect to %s. Ctrl-C ends everything.\n", d.broker.Addr())
+	d.show()
+
+	var changed []string
+	for d.next(ctx, changes, &changed) {
+		fmt.Fprintf(d.out, "changed: %s\n", shortList(changed, 3))
+		if err := d.replace(ctx); err != nil {
+			fmt.Fprintf(d.out, "%v\nwhat ran before goes on\n", err)
+			continue
+		}
+		d.show()
+	}
+	return nil
+}
+
+// load reads the config. Nobody but our own broker is to find this hookmux.
+func (d *dev) load() (*config.Config, error) {
+	cfg, _, err := loadConfig(filepath.Join(d.dir, "hookmux.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	cfg.Listen = "127.0.0.1:0"
+	return cfg, nil
+}
+
+// next waits for changes, until there have been none for a moment.
+func (d *dev) next(ctx context.Context, changes <-chan string, names *[]string) bool {
+	const moment = 150 * time.Millisecond
+	var got []string
+	var quiet <-chan time.Time
+	for {
+		select {
+		case name := <-changes:
+			if rel, err := filepath.Rel(d.dir, name); err == nil {
+				name = rel
+			}
+			got = append(got, name)
+			quiet = time.After(moment)
+		case <-quiet:
+			if names != nil {
+				*names = got
+			}
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// replace builds anew and puts the new plugins in the old ones' place.
+func (d *dev) replace(ctx context.Context) error {
+	cfg, err := d.load()
+	if err != nil {
+		return err
+	}
+	if err := d.build(ctx); err != nil {
+		return err
+	}
+	before := d.pids()
+	if _, err := d.app.Apply(ctx, cfg); err != nil {
+		return err
+	}
+	after := d.pids()
+	for i := range cfg.Providers {
+		p := &cfg.Providers[i]
+		if pid, ran := before[p.Name]; ran && pid == after[p.Name] && !p.IsRemote() {
+			// Its config is as it was, but its program may not be.
+			if err := d.app.Restart(ctx, p.Name); err != nil {
+				return fmt.Errorf("restart %s: %w", p.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *dev) pids() map[string]int {
+	pids := make(map[string]int)
+	for _, p := range d.app.Providers() {
+		pids[p.Name] = p.Pid
+	}
+	return pids
+}
+
+// build fetches what is missing and builds.
+func (d *dev) build(ctx context.Context) error {
+	if d.lang == nil {
+		return nil
+	}
+	for _, c := range append(d.lang.Missing(d.dir), d.lang.Build...) {
+		line := strings.Join(c, " ")
+		start := time.Now()
+		cmd := exec.CommandContext(ctx, c[0], c[1:]...)
+		cmd.Dir = d.dir
+		text, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s%s: %w", text, line, err)
+		}
+		fmt.Fprintf(d.out, "%s (%s)\n", line, time.Since(start).Round(10*time.Millisecond))
+	}
+	return nil
+}
+
+// show says how the providers are.
+func (d *dev) show() {
+	for _, p := range d.app.Providers() {
+		if p.Status != host.Up {
+			fmt.Fprintf(d.out, "%s is %s: %s\n", p.Name, p.Status, p.LastErr)
+			continue
+		}
+		var hooks []string
+		for _, w := range p.Wants {
+			hooks = append(hooks, w.Hook.String())
+		}
+		fmt.Fprintf(d.out, "%s is up, pid %d: %s\n", p.Name, p.Pid, strings.Join(hooks, " "))
+	}
+}
+
+func shortList(names []string, most int) string {
+	seen := make(map[string]bool)
+	var out []string
+	for _, n := range names {
+		if !seen[n] {
+			seen[n] = true
+			out = append(out, n)
+		}
+	}
+	if more := len(out) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(out[:most], ", "), more)
+	}
+	return strings.Join(out, ", ")
+}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -98,15 +98,18 @@ func (d *dev) run(ctx context.Context) error {
 		return fmt.Errorf("watch %s: %w", d.dir, err)
 	}
 	for {
-		if err = d.build(ctx); err == nil {
+		if err = d.setUp(ctx, changes); err == nil {
+			err = d.build(ctx)
+		}
+		if err == nil {
 			break
 		}
 		fmt.Fprintf(d.out, "%v\nwaiting for a change\n", err)
-		if !d.next(ctx, changes, nil) {
+		if d.next(ctx, changes) == nil {
 			return ctx.Err()
 		}
 	}
-	log := newLogger(cfg.Log, d.err)
+	log := newLogger(cfg.Log, cfg.Log.Level, d.err)
 	d.app = app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()})
 	if err := d.app.Start(); err != nil {
 		return err
@@ -130,8 +133,11 @@ func (d *dev) run(ctx context.Context) error {
 	fmt.Fprintf(d.out, "MQTT clients connect to %s. Ctrl-C ends everything.\n", d.broker.Addr())
 	d.show()
 
-	var changed []string
-	for d.next(ctx, changes, &changed) {
+	for {
+		changed := d.next(ctx, changes)
+		if changed == nil {
+			return nil
+		}
 		fmt.Fprintf(d.out, "changed: %s\n", shortList(changed, 3))
 		if err := d.replace(ctx); err != nil {
 			fmt.Fprintf(d.out, "%v\nwhat ran before goes on\n", err)
@@ -139,7 +145,6 @@ func (d *dev) run(ctx context.Context) error {
 		}
 		d.show()
 	}
-	return nil
 }
 
 // load reads the config. Nobody but our own broker is to find this hookmux.
@@ -152,10 +157,10 @@ func (d *dev) load() (*config.Config, error) {
 	return cfg, nil
 }
 
-// next waits for changes, until there have been none for a moment.
-func (d *dev) next(ctx context.Context, changes <-chan string, names *[]string) bool {
+// next waits for changes, until there have been none for a moment. It returns the
+// names of the files, or nil when ctx has ended.
+func (d *dev) next(ctx context.Context, changes <-chan string) (names []string) {
 	const moment = 150 * time.Millisecond
-	var got []string
 	var quiet <-chan time.Time
 	for {
 		select {
@@ -163,15 +168,12 @@ func (d *dev) next(ctx context.Context, changes <-chan string, names *[]string) 
 			if rel, err := filepath.Rel(d.dir, name); err == nil {
 				name = rel
 			}
-			got = append(got, name)
+			names = append(names, name)
 			quiet = time.After(moment)
 		case <-quiet:
-			if names != nil {
-				*names = got
-			}
-			return true
+			return names
 		case <-ctx.Done():
-			return false
+			return nil
 		}
 	}
 }
@@ -210,12 +212,32 @@ func (d *dev) pids() map[string]int {
 	return pids
 }
 
-// build fetches what is missing and builds.
+// setUp fetches what the plugin needs, once.
+func (d *dev) setUp(ctx context.Context, changes <-chan string) error {
+	if d.lang == nil || d.lang.Missing(d.dir) == nil {
+		return nil
+	}
+	if err := d.commands(ctx, d.lang.Missing(d.dir)); err != nil {
+		return err
+	}
+	for { // its own files are no reason to build twice
+		select {
+		case <-changes:
+		case <-time.After(100 * time.Millisecond):
+			return nil
+		}
+	}
+}
+
 func (d *dev) build(ctx context.Context) error {
 	if d.lang == nil {
 		return nil
 	}
-	for _, c := range append(d.lang.Missing(d.dir), d.lang.Build...) {
+	return d.commands(ctx, d.lang.Build)
+}
+
+func (d *dev) commands(ctx context.Context, commands [][]string) error {
+	for _, c := range commands {
 		line := strings.Join(c, " ")
 		start := time.Now()
 		cmd := exec.CommandContext(ctx, c[0], c[1:]...)
@@ -229,8 +251,14 @@ func (d *dev) build(ctx context.Context) error {
 	return nil
 }
 
-// show says how the providers are.
+// show says how the providers are, once that is known.
 func (d *dev) show() {
+	settled := func(p app.ProviderState) bool { return p.Status != host.Starting }
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if all(d.app.Providers(), settled) {
+			break
+		}
+	}
 	for _, p := range d.app.Providers() {
 		if p.Status != host.Up {
 			fmt.Fprintf(d.out, "%s is %s: %s\n", p.Name, p.Status, p.LastErr)
@@ -242,6 +270,10 @@ func (d *dev) show() {
 		}
 		fmt.Fprintf(d.out, "%s is up, pid %d: %s\n", p.Name, p.Pid, strings.Join(hooks, " "))
 	}
+}
+
+func all[T any](list []T, ok func(T) bool) bool {
+	return !slices.ContainsFunc(list, func(e T) bool { return !ok(e) })
 }
 
 func shortList(names []string, most int) string {

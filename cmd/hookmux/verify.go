@@ -48,6 +48,7 @@ Names for --only: ` + strings.Join(conformance.Names(), ", ") + `.`,
 	f.IntVar(&o.Protocol, "protocol", 0, "check only this app protocol, 1 or 2 (default all that the plugin speaks)")
 	f.DurationVar(&o.Patience, "patience", 0, "how long the plugin may take for what has no limit of its own (default 10s)")
 	f.StringSliceVar(&o.Only, "only", nil, "run only these `CHECKS`, separated by commas")
+	f.StringVar(&o.Dir, "dir", "", "the plugin's working `folder` (default this one)")
 	verbose := f.BoolP("verbose", "v", false, "show what the plugin prints")
 	asJSON := f.Bool("json", false, "print the report as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -55,7 +56,7 @@ Names for --only: ` + strings.Join(conformance.Names(), ", ") + `.`,
 			return fmt.Errorf("there is no app protocol %d: 1 or 2", o.Protocol)
 		}
 		var err error
-		if o.Command, err = findProgram(args); err != nil {
+		if o.Command, err = findProgram(args, o.Dir); err != nil {
 			return err
 		}
 		if o.Config, err = pluginConfig(*config); err != nil {
@@ -100,9 +101,14 @@ Names for --only: ` + strings.Join(conformance.Names(), ", ") + `.`,
 	return cmd
 }
 
-// findProgram makes a program's path independent of the plugin's PATH.
-func findProgram(command []string) ([]string, error) {
-	path, err := exec.LookPath(command[0])
+// findProgram makes a program's path independent of the plugin's PATH; one with a
+// slash is relative to the plugin's folder.
+func findProgram(command []string, dir string) ([]string, error) {
+	path := command[0]
+	if dir != "" && strings.Contains(path, "/") && !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	path, err := exec.LookPath(path)
 	if err == nil {
 		path, err = filepath.Abs(path)
 	}

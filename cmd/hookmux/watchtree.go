@@ -60,7 +60,7 @@ func watchTree(ctx context.Context, dir string) (<-chan string, error) {
 				case <-ctx.Done():
 					return
 				}
-			case <-w.Errors: // too many at a time: there will be a next one
+			case <-w.Errors: //nolint:errcheck // too many at a time: there will be a next one
 			case <-ctx.Done():
 				return
 			}

@@ -31,11 +31,13 @@ order, and stops them again.
 It exits with status 1 if the config or a provider is not right. A warning is
 no error: it tells of a setup that may not do what you want.`,
 		Example: `  hookmux check
+  hookmux check --explain                 with timeouts, failure policies and the rest, hook by hook
   hookmux check -c new.yaml --no-start    only read the file, start nothing`,
 		Args: cobra.NoArgs,
 	}
 	file := configFlag(cmd)
 	noStart := cmd.Flags().Bool("no-start", false, "only check the file; start and ask no provider")
+	explain := cmd.Flags().Bool("explain", false, "for each hook, show also timeouts, failure policies, and how the answers become one")
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "show what hookmux and the plugins log meanwhile")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, path, err := loadConfig(*file)
@@ -57,7 +59,7 @@ no error: it tells of a setup that may not do what you want.`,
 			}
 		}
 		c.printProviders(out)
-		c.printHooks(out)
+		c.printHooks(out, *explain)
 		for _, w := range c.warnings() {
 			fmt.Fprintf(out, "\nwarning: %s\n", w)
 		}
@@ -145,10 +147,30 @@ func (c *checkup) printProviders(out io.Writer) {
 }
 
 // printHooks prints who is asked about each hook, in order.
-func (c *checkup) printHooks(out io.Writer) {
+func (c *checkup) printHooks(out io.Writer, explain bool) {
 	fmt.Fprintln(out, "\nHOOKS")
+	if explain {
+		c.explain(out)
+	} else {
+		c.printChains(out)
+	}
+	var unknown []string
+	for i := range c.cfg.Providers {
+		if !c.known[i] {
+			unknown = append(unknown, c.cfg.Providers[i].Name)
+		}
+	}
+	switch {
+	case len(unknown) > 0:
+		fmt.Fprintf(out, "  what %s will answer is not known before it has started\n", strings.Join(unknown, ", "))
+	case !slices.ContainsFunc(c.wants, func(w []mux.HookSpec) bool { return len(w) > 0 }):
+		fmt.Fprintln(out, "  none: no provider wants to be asked anything")
+	}
+}
+
+// printChains prints a line for each hook.
+func (c *checkup) printChains(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	none := true
 	for _, h := range mux.Hooks() {
 		chain := strings.Join(c.asked(h, false), c.arrow(h))
 		if allow, ok := c.cfg.Default[h]; ok {
@@ -161,25 +183,11 @@ func (c *checkup) printHooks(out io.Writer) {
 		if watch := c.asked(h, true); len(watch) > 0 {
 			chain = strings.TrimPrefix(chain+"; observed by "+strings.Join(watch, ", "), "; ")
 		}
-		if chain == "" {
-			continue
+		if chain != "" {
+			fmt.Fprintf(w, "  %s\t%s\n", h, chain)
 		}
-		none = false
-		fmt.Fprintf(w, "  %s\t%s\n", h, chain)
 	}
 	_ = w.Flush()
-	var unknown []string
-	for i := range c.cfg.Providers {
-		if !c.known[i] {
-			unknown = append(unknown, c.cfg.Providers[i].Name)
-		}
-	}
-	switch {
-	case len(unknown) > 0:
-		fmt.Fprintf(out, "  what %s will answer is not known before it has started\n", strings.Join(unknown, ", "))
-	case none:
-		fmt.Fprintln(out, "  none: no provider wants to be asked anything")
-	}
 }
 
 // arrow is what stands between the names of those who answer a hook.

@@ -33,7 +33,7 @@ no error: it tells of a setup that may not do what you want.`,
 		Example: `  hookmux check
   hookmux check --explain                 with timeouts, failure policies and the rest, hook by hook
   hookmux check -c new.yaml --no-start    only read the file, start nothing`,
-		Args: cobra.NoArgs,
+		Args: onlyConfig,
 	}
 	file := configFlag(cmd)
 	noStart := cmd.Flags().Bool("no-start", false, "only check the file; start and ask no provider")
@@ -89,6 +89,19 @@ func (c *checkup) fromConfig() {
 		c.lines = append(c.lines, "not asked")
 		c.wants = append(c.wants, p.Hooks)
 		c.known = append(c.known, p.Hooks != nil)
+	}
+}
+
+// fromProviders takes what the providers of a running hookmux want.
+func (c *checkup) fromProviders(states []app.ProviderState) {
+	for i := range c.cfg.Providers {
+		p := &c.cfg.Providers[i]
+		at := slices.IndexFunc(states, func(s app.ProviderState) bool { return s.Name == p.Name })
+		if at < 0 { // of a config that is on its way out
+			states, at = append(states, app.ProviderState{Name: p.Name}), len(states)
+		}
+		c.wants = append(c.wants, states[at].Wants)
+		c.known = append(c.known, states[at].Known)
 	}
 }
 
@@ -230,29 +243,4 @@ func onTopics(topics []string) string {
 		return ""
 	}
 	return " (" + strings.Join(topics, " ") + ")"
-}
-
-// warnings are what is right as a config and yet may not be what is meant.
-func (c *checkup) warnings() []string {
-	out := slices.Clone(c.problems)
-	_, hasDefault := c.cfg.Default[mux.ClientAuthenticate]
-	if c.hooked(mux.ClientAuthenticate) && !hasDefault {
-		out = append(out, `a login about which no provider has an opinion is refused by EMQX 5.8 and
-older, and let in by 5.10, if EMQX has no authenticator of its own. Say which
-you want:
-
-    default:
-      client.authenticate: deny    # or allow`)
-	}
-	if c.hooked(mux.ClientAuthorize) {
-		out = append(out, `EMQX asks about client.authorize only what its own authorization sources leave
-open, and its shipped acl.conf answers everything. For hookmux to be asked, EMQX
-needs authorization.sources = [].`)
-	}
-	for i := range c.cfg.Providers {
-		if p := &c.cfg.Providers[i]; p.Timeout > c.cfg.Timeout {
-			out = append(out, fmt.Sprintf("provider %s has a timeout of %s, but all providers together have %s (timeout, at the top of the file).", p.Name, p.Timeout, c.cfg.Timeout))
-		}
-	}
-	return out
 }

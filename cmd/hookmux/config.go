@@ -22,6 +22,14 @@ func configFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().StringP("config", "c", "", "config `file` (default ./hookmux.yaml, or else /etc/hookmux/hookmux.yaml)")
 }
 
+// onlyConfig refuses arguments: the config is a flag.
+func onlyConfig(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s takes no argument %q; to name the config, write %s -c %s", cmd.CommandPath(), args[0], cmd.CommandPath(), args[0])
+}
+
 // loadConfig reads the file of the flag, or the first of the standard ones that
 // is there, and says which it was.
 func loadConfig(flag string) (*config.Config, string, error) {

@@ -78,7 +78,7 @@ func (c *checkup) explainHook(out io.Writer, h mux.Hook) {
 		if h.Valued() {
 			fmt.Fprintln(out, "  told of the decision")
 		} else {
-			fmt.Fprintln(out, "  told")
+			fmt.Fprintln(out, "  told of it")
 		}
 		table(out, told)
 	}

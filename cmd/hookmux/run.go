@@ -28,7 +28,7 @@ If any of it fails, nothing has changed, and the log says why.
 
 Start it before EMQX: while EMQX has never reached its ExHook server, it lets
 every client in.`,
-		Args: cobra.NoArgs,
+		Args: onlyConfig,
 	}
 	file := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -42,7 +42,12 @@ every client in.`,
 		log := newLogger(cfg.Log, level, stderr)
 		untune := func() {}
 		defer func() { untune() }()
-		a := app.New(cfg, app.Options{
+		var warned warner
+		defer warned.wait()
+		ctx, stop := untilSignal()
+		defer stop()
+		var a *app.App
+		a = app.New(cfg, app.Options{
 			Log: log, Version: shortVersion(), Reaper: reaperCommand(),
 			Load: func() (*config.Config, error) {
 				cfg, _, err := loadConfig(path)
@@ -52,12 +57,11 @@ every client in.`,
 				level.Set(cfg.Log.Level)
 				untune()
 				untune = app.TuneGC(cfg)
+				warned.about(ctx, a, cfg, log)
 			},
 		})
 		level.Set(cfg.Log.Level)
 		log.Info("hookmux starts", "version", shortVersion(), "config", path)
-		ctx, stop := untilSignal()
-		defer stop()
 		defer onHangup(func() { _, _ = a.Reload(ctx) })() // which logs what came of it
 		return a.Run(ctx)
 	}

@@ -51,6 +51,7 @@ func newHost(c *config.Provider, p *mux.Provider, opts host.Options) (providerHo
 		Dir:          c.Dir,
 		Env:          c.Env,
 		Config:       c.Config,
+		ConfigAt:     c.ConfigAt,
 		StartTimeout: c.StartTimeout,
 		Process:      host.ProcessSpec(c.Process),
 	}, opts), nil

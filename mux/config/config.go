@@ -79,6 +79,8 @@ type Provider struct {
 	Command []string
 	// Config is a JSON object for the plugin; nil when there is none.
 	Config json.RawMessage
+	// ConfigAt is where the file has Config, as file:line.
+	ConfigAt string `json:"-"` // where it stands makes no difference to the process
 	// Env is all of the plugin's environment but what hookmux itself sets.
 	Env map[string]string
 	// Dir is the plugin's working directory, absolute.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -58,6 +59,9 @@ func (r *reader) provider(path string, n *node, p *Provider, first map[string]in
 		} else {
 			first[p.Name] = at.line
 		}
+	}
+	if at, ok := given["config"]; ok {
+		p.ConfigAt = fmt.Sprintf("%s:%d", r.file, at.line)
 	}
 	_, isPlugin := given["command"]
 	remote, isRemote := given["url"]

@@ -38,6 +38,8 @@ type PluginSpec struct {
 	// Config is handed to the plugin as it is; it must be a JSON object, or
 	// empty for none.
 	Config []byte
+	// ConfigAt is where people find Config, such as hookmux.yaml:12; "" if nowhere.
+	ConfigAt string
 	// StartTimeout bounds a start, up to the answer to OnProviderLoaded.
 	// Default 10 s.
 	StartTimeout time.Duration
@@ -137,7 +139,7 @@ func startChild(ctx context.Context, p *mux.Provider, spec PluginSpec, id, tmp s
 		if !proc.ran() {
 			limits.group.remove()
 		}
-		err = explainStart(err, proc, spec.StartTimeout)
+		err = explainStart(err, proc, spec)
 		client.Kill()
 		_ = os.RemoveAll(socketDir) // go-plugin forgets it when the command cannot be run
 		return nil, err
@@ -182,7 +184,7 @@ func environment(name string, spec PluginSpec, id string, goPlugin []string) []s
 
 // explainStart says in a plugin author's words why a start failed; the process
 // has been killed if it still ran.
-func explainStart(err error, proc *process, limit time.Duration) error {
+func explainStart(err error, proc *process, spec PluginSpec) error {
 	if !proc.ran() {
 		return err // err says why
 	}
@@ -192,13 +194,17 @@ func explainStart(err error, proc *process, limit time.Duration) error {
 	case strings.Contains(text, "incompatible API version"):
 		text = "it speaks another app protocol than hookmux: " + strings.ReplaceAll(text, "\n", " ")
 	case strings.Contains(text, "timeout while waiting"), errors.Is(err, context.DeadlineExceeded):
-		text = fmt.Sprintf("%s printed no handshake line within %s (start_timeout); is it a hookmux plugin?", proc.cmd.Path, limit)
+		text = fmt.Sprintf("%s printed no handshake line within %s (start_timeout); is it a hookmux plugin?", proc.cmd.Path, spec.StartTimeout)
 	case errors.Is(err, context.Canceled):
 		text = "hookmux is stopping"
 	case strings.Contains(text, "Failed to read any lines"), strings.Contains(text, "exited before we could connect"):
 		text = fmt.Sprintf("%s %s before its handshake line; is it a hookmux plugin?", proc.cmd.Path, proc.how())
 	}
-	return errors.New(text + proc.lastWords(rememberLines))
+	said := proc.lastWords(rememberLines)
+	if spec.ConfigAt != "" && strings.Contains(said, "config") {
+		text += " (its config: " + spec.ConfigAt + ")"
+	}
+	return errors.New(text + said)
 }
 
 // healthy asks the plugin's health service, with a deadline of our own:

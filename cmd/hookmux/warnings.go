@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/app"
+	"github.com/hookmux/hookmux/mux/config"
+)
+
+// warnings are what is right as a config and yet may not be what is meant.
+func (c *checkup) warnings() []string {
+	out := slices.Clone(c.problems)
+	_, hasDefault := c.cfg.Default[mux.ClientAuthenticate]
+	if c.hooked(mux.ClientAuthenticate) && !hasDefault {
+		out = append(out, `a login about which no provider has an opinion is refused by EMQX 5.8 and
+older, and let in by 5.10, if EMQX has no authenticator of its own. Say which
+you want:
+
+    default:
+      client.authenticate: deny    # or allow`)
+	}
+	if c.hooked(mux.ClientAuthorize) {
+		out = append(out, `EMQX asks about client.authorize only what its own authorization sources leave
+open, and its shipped acl.conf answers everything. For hookmux to be asked, EMQX
+needs authorization.sources = [].`)
+	}
+	for i := range c.cfg.Providers {
+		if p := &c.cfg.Providers[i]; p.Timeout > c.cfg.Timeout {
+			out = append(out, fmt.Sprintf("provider %s has a timeout of %s, but all providers together have %s (timeout, at the top of the file).", p.Name, p.Timeout, c.cfg.Timeout))
+		}
+	}
+	return out
+}
+
+// warner logs what check would warn of.
+type warner struct {
+	all sync.WaitGroup
+	mu  sync.Mutex
+	was []string
+}
+
+// about logs the warnings of a config that were not logged before, once its
+// providers have had their first chance.
+func (w *warner) about(ctx context.Context, a *app.App, cfg *config.Config, log *slog.Logger) {
+	w.all.Go(func() {
+		select {
+		case <-a.Ready():
+		case <-ctx.Done():
+			return
+		}
+		c := &checkup{cfg: cfg}
+		c.fromProviders(a.Providers())
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, text := range c.warnings() {
+			if text = strings.Join(strings.Fields(text), " "); !slices.Contains(w.was, text) {
+				log.Warn(text)
+				w.was = append(w.was, text)
+			}
+		}
+	})
+}
+
+func (w *warner) wait() { w.all.Wait() }

@@ -60,7 +60,7 @@ no error: it tells of a setup that may not do what you want.`,
 		}
 		c.printProviders(out)
 		c.printHooks(out, *explain)
-		for _, w := range c.warnings() {
+		for _, w := range append(c.warnings(), c.hints()...) {
 			fmt.Fprintf(out, "\nwarning: %s\n", w)
 		}
 		if c.down > 0 {

@@ -25,15 +25,20 @@ you want:
     default:
       client.authenticate: deny    # or allow`)
 	}
-	if c.hooked(mux.ClientAuthorize) {
-		out = append(out, `EMQX asks about client.authorize only what its own authorization sources leave
-open, and its shipped acl.conf answers everything. For hookmux to be asked, EMQX
-needs authorization.sources = [].`)
-	}
 	for i := range c.cfg.Providers {
 		if p := &c.cfg.Providers[i]; p.Timeout > c.cfg.Timeout {
 			out = append(out, fmt.Sprintf("provider %s has a timeout of %s, but all providers together have %s (timeout, at the top of the file).", p.Name, p.Timeout, c.cfg.Timeout))
 		}
+	}
+	return out
+}
+
+// hints are what EMQX's own config has to be like, which hookmux cannot see.
+func (c *checkup) hints() (out []string) {
+	if c.hooked(mux.ClientAuthorize) {
+		out = append(out, `EMQX asks about client.authorize only what its own authorization sources leave
+open, and its shipped acl.conf answers everything. For hookmux to be asked, EMQX
+needs authorization.sources = [].`)
 	}
 	return out
 }
@@ -58,12 +63,16 @@ func (w *warner) about(ctx context.Context, a *app.App, cfg *config.Config, log 
 		c.fromProviders(a.Providers())
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		for _, text := range c.warnings() {
-			if text = strings.Join(strings.Fields(text), " "); !slices.Contains(w.was, text) {
-				log.Warn(text)
-				w.was = append(w.was, text)
+		once := func(log func(string, ...any), texts []string) {
+			for _, text := range texts {
+				if text = strings.Join(strings.Fields(text), " "); !slices.Contains(w.was, text) {
+					log(text)
+					w.was = append(w.was, text)
+				}
 			}
 		}
+		once(log.Warn, c.warnings())
+		once(log.Info, c.hints())
 	})
 }
 

@@ -1,0 +1,54 @@
+"""The call that a hook's method is in: its time, and whether anybody still waits."""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+
+DAY_US = 24 * 3600 * 1_000_000
+
+
+class Call:
+    """One event under way."""
+
+    __slots__ = ("canceled", "deadline", "id", "request", "timeout_us")
+
+    def __init__(self, request: bytes, id: int = 0, timeout_us: int = 0) -> None:
+        self.request = request
+        self.id = id
+        self.timeout_us = timeout_us  # until begin has been called
+        self.deadline: float | None = None  # of time.monotonic
+        self.canceled = False
+
+    def begin(self) -> None:
+        """The time runs from now on."""
+        if self.timeout_us:
+            # More than a day is as good as no limit.
+            self.deadline = time.monotonic() + min(self.timeout_us, DAY_US) / 1e6
+
+    def remaining(self) -> float | None:
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
+current: ContextVar[Call | None] = ContextVar("hookmux.call", default=None)
+
+
+def remaining() -> float | None:
+    """Seconds that are left for the hook's method that asks; None: there is no limit.
+
+    Later answers count for nothing, so hand it on as the ``timeout`` of what the method
+    calls. It is never below 0. In a thread of the plugin's own, it is None.
+    """
+    call = current.get()
+    return None if call is None else call.remaining()
+
+
+def canceled() -> bool:
+    """Whether nobody waits for the hook's method that asks any more.
+
+    That is so when its time is over, when hookmux gave it up, or when hookmux is gone.
+    A plain method that takes long should look now and then and return; an ``async``
+    one is canceled by itself.
+    """
+    call = current.get()
+    return call is not None and (call.canceled or call.remaining() == 0)

@@ -11,11 +11,12 @@ class EveryHook(hookmux.Plugin):
         return hookmux.no_opinion()
 
     def on_client_authorize(self, r: hookmux.ClientAuthorizeRequest) -> hookmux.Access:
-        print(f"client.authorize {r.clientinfo.clientid} {'publish' if r.type == hookmux.PUBLISH else 'subscribe'} {r.topic}")
+        what = "publish" if r.type == hookmux.PUBLISH else "subscribe"
+        print(f"client.authorize {r.clientinfo.clientid} {what} {r.topic}")
         return hookmux.no_opinion()
 
-    def on_message_publish(self, r: hookmux.MessagePublishRequest) -> hookmux.Answer:
-        print(f"message.publish {getattr(r.message, 'from')} {r.message.topic} {len(r.message.payload)} bytes")
+    def on_message_publish(self, r: Any) -> hookmux.Answer:
+        print(f"{type(r).__name__} {getattr(r.message, 'from')} {r.message.topic} {len(r.message.payload)} bytes")
         return hookmux.pass_()
 
     def connection(self, r: Any) -> None:
@@ -27,13 +28,13 @@ class EveryHook(hookmux.Plugin):
     def message(self, r: Any) -> None:
         print(f"{type(r).__name__} {getattr(r.message, 'from')} {r.message.topic}")
 
+    on_message_ingress = on_message_publish
     on_client_connect = on_client_connack = connection
     on_client_connected = on_client_disconnected = client
     on_client_subscribe = on_client_unsubscribe = client
     on_session_created = on_session_subscribed = on_session_unsubscribed = client
     on_session_resumed = on_session_discarded = on_session_takenover = on_session_terminated = client
     on_message_delivered = on_message_dropped = on_message_acked = message
-    on_message_ingress = on_message_publish
 
 
 if __name__ == "__main__":

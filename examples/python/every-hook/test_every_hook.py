@@ -1,5 +1,6 @@
-import hookmux
 import pytest
+
+import hookmux
 from every_hook import EveryHook
 from hookmux.testing import Harness
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hookmux
 from jsonschema import Draft202012Validator, ValidationError, validators
+
+import hookmux
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def with_defaults(base: Any) -> Any:
                     instance.setdefault(name, sub["default"])
         yield from base.VALIDATORS["properties"](validator, of, instance, schema)
 
-    return validators.extend(base, {"properties": properties})
+    return validators.extend(base, {"properties": properties})  # type: ignore[no-untyped-call]
 
 
 class Schema(hookmux.Plugin):

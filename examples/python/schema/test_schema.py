@@ -1,7 +1,8 @@
 from collections.abc import Iterator
 
-import hookmux
 import pytest
+
+import hookmux
 from hookmux.testing import Harness
 from schema import Schema
 
@@ -37,9 +38,7 @@ def test_defaults_are_filled_in(plugin: Harness) -> None:
 @pytest.mark.parametrize("payload", [b'{"celsius": "hot"}', b"{}", b'{"celsius": 99}', b"21.5\xb0", b""])
 def test_what_does_not_fit_goes_elsewhere(plugin: Harness, payload: bytes) -> None:
     answer = plugin.call(publish(payload))
-    assert answer == hookmux.rewrite(
-        hookmux.Message(topic="invalid/sensors/1/reading", payload=payload), final=True
-    )
+    assert answer == hookmux.rewrite(hookmux.Message(topic="invalid/sensors/1/reading", payload=payload), final=True)
 
 
 def test_or_is_dropped() -> None:

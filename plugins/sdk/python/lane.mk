@@ -1,7 +1,7 @@
 # The Python lane; the Makefile at the root says what a lane is.
 PY_SDK   := plugins/sdk/python
 PY_DIR    = $(eval PY_DIR := $(call lane-dir,python))$(PY_DIR)
-PY        = $(PY_DIR)/bin/python -B
+PY        = $(PY_DIR)/bin/python
 PY_ALL   := plugins/sdk/python examples/python
 PY_PROTO := $(PY_SDK)/src/hookmux/_proto
 PY_GEN   := emqx/exhook/v3/exhook hookmux/plugin/v1/plugin

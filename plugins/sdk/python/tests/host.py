@@ -34,7 +34,6 @@ def environment(socket_dir: object, versions: str, config: object) -> dict[str, 
         "PLUGIN_PROTOCOL_VERSIONS": versions,
         "PLUGIN_UNIX_SOCKET_DIR": str(socket_dir),
         "PYTHONPATH": SRC,
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 

@@ -78,7 +78,7 @@ class NoMethod(hookmux.Plugin):
 
 class OnObject(Allows):
     def __init__(self) -> None:
-        self.on_client_connect = print  # type: ignore[method-assign, assignment]
+        self.on_client_connect = print  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from typing import Any
 
 import grpc
 import pytest
-from host import KITCHEN, SRC, Host, environment
 
 import hookmux
 from hookmux._proto import exhook_pb2 as exhook
+from host import KITCHEN, SRC, Host, environment
 
 Start = Callable[..., Host]
 

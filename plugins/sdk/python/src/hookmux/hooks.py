@@ -50,95 +50,95 @@ class Plugin:
 
     # Decisions. Each returns an answer.
 
-    def on_client_authenticate(self, request: exhook.ClientAuthenticateRequest) -> Access | Awaitable[Access]:
+    def on_client_authenticate(self, request: exhook.ClientAuthenticateRequest, /) -> Access | Awaitable[Access]:
         """May this client log in?"""
         return no_opinion()
 
-    def on_client_authorize(self, request: exhook.ClientAuthorizeRequest) -> Access | Awaitable[Access]:
+    def on_client_authorize(self, request: exhook.ClientAuthorizeRequest, /) -> Access | Awaitable[Access]:
         """May this client publish to a topic, or subscribe to a filter (``request.type``)?"""
         return no_opinion()
 
-    def on_message_ingress(self, request: exhook.MessageIngressRequest) -> Answer | Awaitable[Answer]:
+    def on_message_ingress(self, request: exhook.MessageIngressRequest, /) -> Answer | Awaitable[Answer]:
         """A message as its client sent it. Needs EMQX 6.3."""
         return pass_()
 
-    def on_message_publish(self, request: exhook.MessagePublishRequest) -> Answer | Awaitable[Answer]:
+    def on_message_publish(self, request: exhook.MessagePublishRequest, /) -> Answer | Awaitable[Answer]:
         """A message before it is routed."""
         return pass_()
 
     # Notifications: those of one client come one after another, in order.
 
-    def on_client_connect(self, request: exhook.ClientConnectRequest) -> Awaitable[None] | None:
+    def on_client_connect(self, request: exhook.ClientConnectRequest, /) -> Awaitable[None] | None:
         """A CONNECT packet came; nothing is decided yet."""
         return None
 
-    def on_client_connack(self, request: exhook.ClientConnackRequest) -> Awaitable[None] | None:
+    def on_client_connack(self, request: exhook.ClientConnackRequest, /) -> Awaitable[None] | None:
         """A CONNACK is about to be sent."""
         return None
 
-    def on_client_connected(self, request: exhook.ClientConnectedRequest) -> Awaitable[None] | None:
+    def on_client_connected(self, request: exhook.ClientConnectedRequest, /) -> Awaitable[None] | None:
         """A client was let in."""
         return None
 
-    def on_client_disconnected(self, request: exhook.ClientDisconnectedRequest) -> Awaitable[None] | None:
+    def on_client_disconnected(self, request: exhook.ClientDisconnectedRequest, /) -> Awaitable[None] | None:
         """A client is gone."""
         return None
 
-    def on_client_subscribe(self, request: exhook.ClientSubscribeRequest) -> Awaitable[None] | None:
+    def on_client_subscribe(self, request: exhook.ClientSubscribeRequest, /) -> Awaitable[None] | None:
         """A SUBSCRIBE packet came; the filters that were refused are not in it."""
         return None
 
-    def on_client_unsubscribe(self, request: exhook.ClientUnsubscribeRequest) -> Awaitable[None] | None:
+    def on_client_unsubscribe(self, request: exhook.ClientUnsubscribeRequest, /) -> Awaitable[None] | None:
         """An UNSUBSCRIBE packet came."""
         return None
 
-    def on_session_created(self, request: exhook.SessionCreatedRequest) -> Awaitable[None] | None:
+    def on_session_created(self, request: exhook.SessionCreatedRequest, /) -> Awaitable[None] | None:
         """There is a new session."""
         return None
 
-    def on_session_subscribed(self, request: exhook.SessionSubscribedRequest) -> Awaitable[None] | None:
+    def on_session_subscribed(self, request: exhook.SessionSubscribedRequest, /) -> Awaitable[None] | None:
         """A subscription was taken up."""
         return None
 
-    def on_session_unsubscribed(self, request: exhook.SessionUnsubscribedRequest) -> Awaitable[None] | None:
+    def on_session_unsubscribed(self, request: exhook.SessionUnsubscribedRequest, /) -> Awaitable[None] | None:
         """A subscription was given up."""
         return None
 
-    def on_session_resumed(self, request: exhook.SessionResumedRequest) -> Awaitable[None] | None:
+    def on_session_resumed(self, request: exhook.SessionResumedRequest, /) -> Awaitable[None] | None:
         """A client is back in its old session."""
         return None
 
-    def on_session_discarded(self, request: exhook.SessionDiscardedRequest) -> Awaitable[None] | None:
+    def on_session_discarded(self, request: exhook.SessionDiscardedRequest, /) -> Awaitable[None] | None:
         """A session was thrown away for a clean start."""
         return None
 
-    def on_session_takenover(self, request: exhook.SessionTakenoverRequest) -> Awaitable[None] | None:
+    def on_session_takenover(self, request: exhook.SessionTakenoverRequest, /) -> Awaitable[None] | None:
         """A session was moved to another connection."""
         return None
 
-    def on_session_terminated(self, request: exhook.SessionTerminatedRequest) -> Awaitable[None] | None:
+    def on_session_terminated(self, request: exhook.SessionTerminatedRequest, /) -> Awaitable[None] | None:
         """A session has ended."""
         return None
 
-    def on_message_delivered(self, request: exhook.MessageDeliveredRequest) -> Awaitable[None] | None:
+    def on_message_delivered(self, request: exhook.MessageDeliveredRequest, /) -> Awaitable[None] | None:
         """A message was sent to one subscriber."""
         return None
 
-    def on_message_dropped(self, request: exhook.MessageDroppedRequest) -> Awaitable[None] | None:
+    def on_message_dropped(self, request: exhook.MessageDroppedRequest, /) -> Awaitable[None] | None:
         """A message reached nobody."""
         return None
 
-    def on_message_acked(self, request: exhook.MessageAckedRequest) -> Awaitable[None] | None:
+    def on_message_acked(self, request: exhook.MessageAckedRequest, /) -> Awaitable[None] | None:
         """A subscriber acknowledged a message."""
         return None
 
     # Not hooks of a client: overriding them alone makes no plugin.
 
-    def on_provider_loaded(self, request: exhook.ProviderLoadedRequest) -> Awaitable[None] | None:
+    def on_provider_loaded(self, request: exhook.ProviderLoadedRequest, /) -> Awaitable[None] | None:
         """A broker node has loaded the plugin; its events come after this."""
         return None
 
-    def on_provider_unloaded(self, request: exhook.ProviderUnloadedRequest) -> Awaitable[None] | None:
+    def on_provider_unloaded(self, request: exhook.ProviderUnloadedRequest, /) -> Awaitable[None] | None:
         """A broker node has let go of the plugin."""
         return None
 

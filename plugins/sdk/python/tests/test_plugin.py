@@ -16,7 +16,7 @@ import hookmux
 from hookmux import log
 from hookmux._proto import exhook_pb2 as exhook
 from hookmux.answers import access_wire, answer_wire
-from hookmux.hooks import HOOKS, Kind, overridden
+from hookmux.hooks import HOOKS, Kind, declared, overridden
 from hookmux.testing import Harness
 
 
@@ -122,6 +122,22 @@ def test_wrong_topics(topics: Any, says: str) -> None:
     with pytest.raises(hookmux.PluginError) as got:
         Harness(plugin).__enter__()
     assert says in str(got.value)
+
+
+def test_pure() -> None:
+    for pure, says in (
+        (["client.authorise"], "no decision 'client.authorise' (did you mean 'client.authorize'?)"),
+        (["client.connect"], "no decision 'client.connect'"),
+        (["message.publish"], "no method on_message_publish"),
+        ("client.authorize", "a list of hooks"),
+    ):
+        plugin = Allows()
+        plugin.pure = pure
+        with pytest.raises(hookmux.PluginError) as got:
+            declared(plugin, overridden(plugin))
+        assert says in str(got.value)
+    plugin.pure = ["client.authorize"]
+    assert [(h.name, h.pure) for h in declared(plugin, overridden(plugin)).hooks] == [("client.authorize", True)]
 
 
 V = exhook.ValuedResponse

@@ -40,6 +40,11 @@ class Plugin:
     """Hook name to topic filters. A message hook that is not a key gets every topic.
     It is read after ``on_start``, which may set it."""
 
+    pure: Sequence[str] = ()
+    """Names of decisions that are pure: the same request always gets the same answer, and
+    asking has no side effect. hookmux may then ask ahead of the plugin's turn, also for
+    nothing, so that a chain of pure plugins costs the time of one."""
+
     def on_start(self) -> Awaitable[None] | None:
         """Before the first event. An exception ends the process: check the config here."""
         return None
@@ -275,7 +280,7 @@ def _unknown(name: str) -> str:
 
 
 def declared(plugin: Plugin, hooks: Sequence[Hook]) -> exhook.LoadedResponse:
-    """What the plugin wants to be called for. Raises PluginError for wrong topics."""
+    """What the plugin wants to be called for. Raises PluginError for wrong topics or pure hooks."""
     names = {h.name for h in hooks if h.name}
     for name, filters in plugin.topics.items():
         if name not in {h.name for h in HOOKS if h.name}:
@@ -293,6 +298,19 @@ def declared(plugin: Plugin, hooks: Sequence[Hook]) -> exhook.LoadedResponse:
                 check_filter(f)
             except ValueError as err:
                 raise PluginError(f"topics: {name}: {err}") from None
-    return exhook.LoadedResponse(
-        hooks=[exhook.HookSpec(name=h.name, topics=plugin.topics.get(h.name, ())) for h in hooks if h.name]
-    )
+    decisions = [h.name for h in HOOKS if h.kind is not Kind.NOTHING]
+    if isinstance(plugin.pure, str):
+        raise PluginError(f"pure: wants a list of hooks, not the string {plugin.pure!r}")
+    for name in plugin.pure:
+        if name not in decisions:
+            raise PluginError(
+                f"pure: there is no decision {name!r}{did_you_mean(name, decisions)}, only {', '.join(decisions)}"
+            )
+        if name not in names:
+            raise PluginError(f"pure: the plugin has no method on_{name.replace('.', '_')}")
+    specs = [
+        exhook.HookSpec(name=h.name, topics=plugin.topics.get(h.name, ()), pure=h.name in plugin.pure)
+        for h in hooks
+        if h.name
+    ]
+    return exhook.LoadedResponse(hooks=specs)

@@ -250,12 +250,14 @@ class LoadedResponse(_message.Message):
     def __init__(self, hooks: _Optional[_Iterable[_Union[HookSpec, _Mapping]]] = ...) -> None: ...
 
 class HookSpec(_message.Message):
-    __slots__ = ("name", "topics")
+    __slots__ = ("name", "topics", "pure")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOPICS_FIELD_NUMBER: _ClassVar[int]
+    PURE_FIELD_NUMBER: _ClassVar[int]
     name: str
     topics: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., topics: _Optional[_Iterable[str]] = ...) -> None: ...
+    pure: bool
+    def __init__(self, name: _Optional[str] = ..., topics: _Optional[_Iterable[str]] = ..., pure: bool = ...) -> None: ...
 
 class ValuedResponse(_message.Message):
     __slots__ = ("type", "bool_result", "message")

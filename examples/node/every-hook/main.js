@@ -1,0 +1,4 @@
+import { serve } from "@hookmux/sdk";
+import { EveryHook } from "./plugin.js";
+
+serve(EveryHook);

@@ -1,0 +1,4 @@
+import { serve } from "@hookmux/sdk";
+import { RateLimit } from "./plugin.js";
+
+serve(RateLimit);

@@ -1,0 +1,6 @@
+export { allow, Answer, deny, drop, noOpinion, pass, rewrite } from "./answers.js";
+export { duration, mapOf } from "./config.js";
+export { log } from "./log.js";
+export { Plugin } from "./plugin.js";
+export { serve } from "./serve.js";
+export { checkFilter, covers } from "./topics.js";

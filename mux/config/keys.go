@@ -49,7 +49,7 @@ func (p *Provider) keys() []key {
 			value: remoteURL(&p.URL)},
 		{name: "config", plugin: true, doc: "the plugin's own settings, handed to it as JSON",
 			value: jsonObject(&p.Config)},
-		{name: "env", plugin: true, doc: "the plugin's environment variables; it inherits none",
+		{name: "env", plugin: true, doc: "the plugin's environment variables, and all of them; `${env:NAME}` hands on one of hookmux's own",
 			value: environment(&p.Env)},
 		{name: "dir", plugin: true, def: ".", doc: "the plugin's working directory, relative to this file",
 			value: directory(&p.Dir)},

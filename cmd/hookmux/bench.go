@@ -49,7 +49,7 @@ Names for --only: ` + strings.Join(bench.Names(), ", ") + `.`,
 	f.IntVar(&o.Payload, "payload", 256, "`bytes` of a message")
 	plugin := f.String("plugin", "", "`COMMAND` of a plugin, with its arguments, to measure in place of the built-in one")
 	pluginConfig := f.String("plugin-config", "", "JSON `file` with the plugin's config")
-	f.IntVar(&o.Protocol, "protocol", 0, "app protocol of the built-in plugin: 1 or 2 (default the highest that there is)")
+	f.IntVar(&o.Protocol, "protocol", 0, "app protocol: 1 or 2 (default the highest that the plugin speaks)")
 	f.BoolVar(&o.Growth, "growth", false, "measure also throughput against plugins, callers, payload and clients (some minutes)")
 	f.StringVar(&o.Plots, "plots", "", "write the plots of --growth to this `folder`, as SVG")
 	f.StringVar(&o.Profiles, "cpuprofile", "", "write CPU profiles of hookmux and its plugins to this `folder`; go tool pprof reads them")

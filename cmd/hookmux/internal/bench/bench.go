@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hookmux/hookmux/proto/handshake"
 )
 
 // Options are what a run is to measure, and how.
@@ -36,7 +38,7 @@ type Options struct {
 	Duration time.Duration // of one measurement
 	Callers  int           // that call at the same time
 	Payload  int           // bytes of a message
-	Protocol int           // app protocol of the built-in plugin; 0: the highest
+	Protocol int           // app protocol; 0: the highest that the plugin speaks
 
 	// Plugin is the command of the plugin to measure instead of the built-in
 	// one, and PluginConfig its config.
@@ -70,8 +72,8 @@ func (o *Options) check() error {
 		return errors.New("pairs, callers and the duration must be above 0")
 	case o.Payload > 4<<20-4096:
 		return errors.New("a payload may have 4 MiB less 4 KiB: more is not taken by grpc-go at its defaults")
-	case o.Protocol != 0 && len(o.Plugin) > 0:
-		return errors.New("the app protocol can be chosen of the built-in plugin only")
+	case o.Protocol < 0 || o.Protocol > handshake.Stream:
+		return fmt.Errorf("there is no app protocol %d, only 1 and 2", o.Protocol)
 	}
 	return nil
 }
@@ -130,7 +132,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
-	rep.Took, rep.Protocol = time.Since(start), l.protocol()
+	rep.Took, rep.Protocol = time.Since(start), max(l.protocol(), int64(opts.Protocol))
 	if err := rep.write(opts.Out); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ type report struct {
 	Machine  string        `json:"machine"`
 	CPUs     int           `json:"cpus"`
 	Plugin   string        `json:"plugin"`
-	Protocol int64         `json:"protocol,omitempty"` // the built-in plugin's
+	Protocol int64         `json:"protocol,omitempty"` // of the built-in plugin, or the one asked for
 	Took     time.Duration `json:"took_ns"`
 	Ratios   []ratioLine   `json:"ratios,omitempty"`
 	Modes    []modeLine    `json:"modes,omitempty"`

@@ -159,7 +159,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"unknown name": func(o *Options) { o.Only = []string{"async1"} },
 		"no pairs":     func(o *Options) { o.Pairs = 0 },
 		"payload":      func(o *Options) { o.Payload = 4 << 20 },
-		"protocol":     func(o *Options) { o.Protocol, o.Plugin = 1, []string{"x"} },
+		"protocol":     func(o *Options) { o.Protocol = 3 },
 	} {
 		o := good
 		change(&o)

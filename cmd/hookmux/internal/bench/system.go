@@ -187,6 +187,9 @@ func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *pr
 			// Nothing tells when it has handled an event, so nothing keeps the
 			// load from outrunning it but this.
 			p.Lane = map[string]any{"overflow": "block"}
+			if n := l.opts.Protocol; n != 0 {
+				p.Command = append([]string{"env", fmt.Sprintf("PLUGIN_PROTOCOL_VERSIONS=%d", n)}, p.Command...)
+			}
 		}
 		if change != nil {
 			change(i, &p)
@@ -202,7 +205,10 @@ func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *pr
 		return s, err
 	}
 	// JSON is YAML, but for what hookmux expands.
-	cfg, err := json.Marshal(map[string]any{"listen": "127.0.0.1:0", "log": map[string]any{"format": "json"}, "providers": providers})
+	cfg, err := json.Marshal(map[string]any{
+		"listen": "127.0.0.1:0", "log": map[string]any{"format": "json"}, "providers": providers,
+		"default": map[string]any{"client.authenticate": "allow"}, // or it would warn of a plugin that has no opinion
+	})
 	if err != nil {
 		return s, err
 	}

@@ -1,3 +1,5 @@
+import { inspect } from "node:util";
+
 // gRPC's status codes.
 export const CANCELLED = 1;
 export const UNKNOWN = 2;
@@ -80,7 +82,9 @@ export class Call {
  * @param {any} err
  */
 export function errorText(method, err) {
-  const text = err instanceof Error ? (err.name === "Error" ? err.message : `${err.name}: ${err.message}`) : String(err);
+  const text =
+    err instanceof Error ? (err.name === "Error" ? `${err.message}` : `${err.name}: ${err.message}`)
+    : typeof err === "string" ? err : inspect(err);
   return `${method}: ${short(text) || "failed without saying why"}`;
 }
 

@@ -43,18 +43,14 @@ export async function serveHosted(handler) {
   /** @type {() => void} */
   let stopped = () => {};
   const untilStopped = new Promise((resolve) => { stopped = () => resolve(undefined); });
+  /** @type {Promise<void> | undefined} */
+  let stopping;
   /** Lets the calls under way end, and takes no new ones. */
-  const stop = async () => {
-    await calls.drain(drainWithin);
-    service.end();
+  const stop = () => {
+    stopping ??= calls.drain(drainWithin).then(service.end);
+    return stopping;
   };
-  let stopping = false;
-  const told = async () => {
-    if (stopping) return;
-    stopping = true;
-    await stop();
-    stopped();
-  };
+  const told = () => stop().then(stopped);
 
   const server = new grpc.Server({
     "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1,
@@ -70,7 +66,7 @@ export async function serveHosted(handler) {
         streams: false,
         handle: (_, reply) => stop().then(() => {
           reply(null, Buffer.alloc(0));
-          setImmediate(told); // the answer is on its way
+          setImmediate(stopped); // the answer is on its way
         }),
       },
     },

@@ -1,4 +1,4 @@
-export { allow, Answer, deny, drop, noOpinion, pass, rewrite } from "./answers.js";
+export { allow, deny, drop, noOpinion, pass, rewrite } from "./answers.js";
 export { duration, mapOf } from "./config.js";
 export { log } from "./log.js";
 export { Plugin } from "./plugin.js";

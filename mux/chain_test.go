@@ -173,6 +173,11 @@ func TestChainIsEMQXs(t *testing.T) {
 			if !chain[i].pure && (seen[i] == nil) != (len(calls) == 0) || !chain[i].pure && len(calls) > 1 {
 				rt.Fatalf("provider %d was asked %d times, want to see %v", i, len(calls), seen[i])
 			}
+			for _, call := range calls { // also those for nothing
+				if ev := NewEvent(h, call.req); !h.Access() && !newTopicTree(chain[i].topics).matches(ev.topic) {
+					rt.Fatalf("provider %d, of the filters %q, was asked about %s", i, chain[i].topics, ev.topic)
+				}
+			}
 			if seen[i] == nil {
 				continue // a pure one may have been asked for nothing
 			}

@@ -26,10 +26,11 @@ type registrations struct {
 }
 
 type registration struct {
-	api  API
-	load []byte // the broker's ProviderLoadedRequest, to show to providers that start later
-	told [NumHooks]HookSpec
-	has  [NumHooks]bool
+	api    API
+	load   []byte // the broker's ProviderLoadedRequest, to show to providers that start later
+	told   [NumHooks]HookSpec
+	has    [NumHooks]bool
+	warned string // what it lacks, as last logged
 }
 
 // Load answers a broker's OnProviderLoaded: the union of what the providers
@@ -48,7 +49,7 @@ func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
 		r = &registration{}
 		m.brokers.add(node, r)
 	}
-	r.api, r.load = api, body
+	r.api, r.load, r.warned = api, body, ""
 	for h := range t.wanted {
 		switch w := t.wanted[h]; {
 		case !t.isWanted[h] || !known(api, version, Hook(h)):
@@ -115,26 +116,38 @@ func (m *Mux) Brokers() [][]byte {
 	return out
 }
 
-// warnGrown says which brokers have not been told of a hook that is wanted now.
+// warnGrown says which brokers have not been told of a hook that is wanted now:
+// once, not at each restart of a provider, and in one line for all that lack the same.
 func (m *Mux) warnGrown(t *table) {
 	m.brokers.mu.Lock()
 	defer m.brokers.mu.Unlock()
-	for node, r := range m.brokers.byNode {
-		_, version := brokerOf(r.load)
-		var missing []string
-		for h := range t.wanted {
-			if !t.isWanted[h] || !known(r.api, version, Hook(h)) {
-				continue
-			}
-			if !r.has[h] || len(joinTopics(r.told[h], t.wanted[h]).Topics) != len(r.told[h].Topics) {
-				missing = append(missing, Hook(h).String())
-			}
+	nodes := make(map[string][]string) // by what they lack
+	for _, node := range m.brokers.order {
+		r := m.brokers.byNode[node]
+		missing := strings.Join(r.missing(t), " ")
+		if missing != "" && missing != r.warned {
+			nodes[missing] = append(nodes[missing], node)
 		}
-		if len(missing) > 0 {
-			m.log.Warn("the broker does not yet send everything that the providers want: it learns of it when it loads hookmux again (disable and enable the ExHook server in EMQX)",
-				"node", node, "hooks", strings.Join(missing, " "))
+		r.warned = missing
+	}
+	for hooks, nodes := range nodes {
+		m.log.Warn("the broker does not yet send everything that the providers want: it learns of it when it loads hookmux again (disable and enable the ExHook server in EMQX)",
+			"node", strings.Join(nodes, " "), "hooks", hooks)
+	}
+}
+
+// missing is what is wanted and the broker has not been told.
+func (r *registration) missing(t *table) (hooks []string) {
+	_, version := brokerOf(r.load)
+	for h := range t.wanted {
+		if !t.isWanted[h] || !known(r.api, version, Hook(h)) {
+			continue
+		}
+		if !r.has[h] || len(joinTopics(r.told[h], t.wanted[h]).Topics) != len(r.told[h].Topics) {
+			hooks = append(hooks, Hook(h).String())
 		}
 	}
+	return hooks
 }
 
 func (b *registrations) add(node string, r *registration) {

@@ -1,7 +1,9 @@
 package mux
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -307,5 +309,45 @@ func TestFuzzedLoadRequestsAreAnswered(t *testing.T) {
 			unmarshal[exhookv3.LoadedResponse](t, m.Load(t.Context(), V3, broken[:len(body)-n/2]))
 			m.Unload(t.Context(), broken)
 		}
+	}
+}
+
+// A provider that restarts again and again does not fill the log.
+func TestWhatABrokerWasNotToldIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	p := newProvider(t, Spec{}, &fake{}, wants(ClientConnected)...)
+	m := New(Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	m.SetProviders([]*Provider{p})
+	m.SetReady()
+	load(t, m, V3, "a", "5.10.3")
+	load(t, m, V3, "b", "5.10.3")
+	lines := func() (n int) {
+		n = strings.Count(log.String(), "does not yet send everything")
+		log.Reset()
+		return n
+	}
+	for i, tt := range []struct {
+		declared []HookSpec
+		lines    int
+	}{
+		{wants(ClientConnected), 0},
+		{wants(ClientConnected, SessionCreated), 1}, // for both
+		{wants(ClientConnected, SessionCreated), 0},
+		{wants(ClientConnected, SessionCreated, MessageAcked), 1},
+		{wants(ClientConnected), 0},
+		{wants(ClientConnected, SessionCreated), 1}, // it was well between
+	} {
+		p.Down()
+		up(t, p, &fake{}, tt.declared...)
+		if n := lines(); n != tt.lines {
+			t.Errorf("step %d: %d lines, want %d", i, n, tt.lines)
+		}
+	}
+	load(t, m, V3, "a", "5.10.3")
+	p.Down()
+	up(t, p, &fake{}, wants(ClientConnected, SessionCreated, MessageAcked)...)
+	if n := lines(); n != 2 { // they lack different things
+		t.Errorf("%d lines at last, want 2", n)
 	}
 }

@@ -100,11 +100,12 @@ func TestAllAndAny(t *testing.T) {
 		var got []byte
 		var took time.Duration
 		var decision Decision
-		canceled := make([]bool, len(voters))
+		var canceled []bool
 		missing := make([]int64, len(voters))
 		synctest.Test(t, func(t *testing.T) { // a goroutine in which rt cannot fail
 			opts.Recorder = &recorder{decided: func(d *Decision) { decision = *d }}
 			var providers []*Provider
+			gaveUp := make([]bool, len(voters))
 			for i, v := range voters {
 				spec := Spec{Name: fmt.Sprint(i), Breaker: BreakerSpec{Failures: 1}}
 				spec.OnFailure[h] = Always(v.policy)
@@ -113,7 +114,7 @@ func TestAllAndAny(t *testing.T) {
 					case <-time.After(v.at):
 						return v.answer(h, true, nil)
 					case <-ctx.Done():
-						canceled[i] = true
+						gaveUp[i] = true
 						return nil, ctx.Err()
 					}
 				}}, wants(h)...))
@@ -123,6 +124,7 @@ func TestAllAndAny(t *testing.T) {
 			got = m.Dispatch(t.Context(), question(t, h))
 			took = time.Since(start)
 			synctest.Wait()
+			canceled = slices.Clone(gaveUp) // the test's end ends every context
 			for i, p := range providers {
 				missing[i] = p.Stats().Missing[ReasonError].Load() + p.Stats().Missing[ReasonCanceled].Load()
 				if canceled[i] && p.Breaker(h) != "closed" {
@@ -165,6 +167,37 @@ func TestAllAndAnyAskEverybodyTheSame(t *testing.T) {
 				t.Errorf("%s: provider %d got %v", s, i, calls)
 			}
 		}
+	}
+}
+
+// An allowance is as final as those who made it, a denial always is.
+func TestWhatIsFinal(t *testing.T) {
+	t.Parallel()
+	plain, final, no := boolAnswer(cont, true), boolAnswer(stop, true), boolAnswer(cont, false)
+	for _, tt := range []struct {
+		strategy Strategy
+		answers  [][]byte // in the order in which they come
+		want     []byte
+	}{
+		{All, [][]byte{final, final, ignoreResponse}, final},
+		{All, [][]byte{plain, final}, plain},
+		{All, [][]byte{final, plain}, plain},
+		{All, [][]byte{final, no}, boolAnswer(stop, false)},
+		{Any, [][]byte{final, plain}, final},
+		{Any, [][]byte{plain, final}, plain},
+		{Any, [][]byte{no, no}, boolAnswer(stop, false)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var opts Options
+			opts.Strategy[ClientAuthorize] = tt.strategy
+			var providers []*Provider
+			for i, a := range tt.answers {
+				providers = append(providers, newProvider(t, Spec{}, takes(time.Duration(i)*time.Millisecond, a), wants(ClientAuthorize)...))
+			}
+			if got := newMux(opts, providers...).Dispatch(t.Context(), question(t, ClientAuthorize)); !proto.Equal(unmarshalled(got), unmarshalled(tt.want)) {
+				t.Errorf("%s of %x: answer %v, want %v", tt.strategy, tt.answers, unmarshalled(got), unmarshalled(tt.want))
+			}
+		})
 	}
 }
 

@@ -26,6 +26,7 @@ type answer struct {
 	msg     []byte  // message hooks: the encoded Message
 	changed Changes // what of the message it changes; see merge
 	drops   bool    // it says that the message is not to be published
+	unasked bool    // the provider's condition does not match
 	putBack Changes // what of the message it would have changed, had it been granted
 }
 

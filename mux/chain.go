@@ -84,6 +84,17 @@ func (v *value) query() query {
 	return query{v.ev, v.request(), v.msg, v.start, v.deadline, v.most, v.record != nil}
 }
 
+// event is the event with the message at hand in it.
+func (q *query) event() *Event {
+	if q.ev.Hook.Access() {
+		return q.ev
+	}
+	ev := *q.ev
+	ev.msg = q.msg
+	lastBytes(q.msg, msgTopic, &ev.topic)
+	return &ev
+}
+
 // take takes an answer to the value at hand into it, as EMQX does.
 func (v *value) take(by string, a *answer) {
 	if a.typ == typeIgnore {
@@ -180,6 +191,7 @@ func chain(ctx context.Context, v *value, t *table) {
 			v.fail(r.p.Name(), r.p.spec.OnFailure[h][re.reason])
 		} else {
 			v.take(r.p.Name(), &re.answer)
+			r.p.putBack(v.ev, re.putBack)
 		}
 		v.record.asked(v.record.next(), r.p, &re)
 		if v.final {

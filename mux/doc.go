@@ -53,6 +53,14 @@
 // passes costs no time of its own. An early call that is of no use is canceled, and
 // no failure of it counts but in the breaker.
 //
+// # Least privilege
+//
+// What a provider may not change in a message is put back when its answer is taken,
+// and counted in Stats.PutBack. What it may not see is taken out of the bytes on the
+// way to its connection (redact.go has what lies where); answers are merged into
+// the message as it is, not as the provider was shown it. A Condition says event by
+// event whether it is asked at all.
+//
 // # Observers
 //
 // A Spec with Observe decides nothing. When a valued hook is decided, its provider is

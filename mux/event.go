@@ -76,6 +76,10 @@ func (e *Event) readClient(b []byte, id protowire.Number) bool {
 // message.dropped the publisher's. Empty when the broker named none.
 func (e *Event) Client() string { return string(e.client) }
 
+// Message is the encoded Message of a message hook, in a chain the one so far; nil
+// for other hooks.
+func (e *Event) Message() []byte { return e.msg }
+
 // Topic is the message's topic; empty for other hooks.
 func (e *Event) Topic() string { return string(e.topic) }
 

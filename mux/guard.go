@@ -45,6 +45,15 @@ func (p *Provider) ask(ctx context.Context, q query) (r reply) {
 
 func (p *Provider) guarded(ctx context.Context, q *query, waited *time.Duration) (a answer, f failure) {
 	h := q.ev.Hook
+	if p.spec.When != nil {
+		ok, err := p.matches(q.event())
+		switch {
+		case err != nil:
+			return a, failure{ReasonError, err}
+		case !ok:
+			return answer{typ: typeIgnore, unasked: true}, failure{}
+		}
+	}
 	if !p.IsUp() {
 		return a, failure{ReasonDown, ErrDown}
 	}
@@ -90,7 +99,6 @@ func (p *Provider) guarded(ctx context.Context, q *query, waited *time.Duration)
 		a, err := parseAnswer(h, raw)
 		if err == nil {
 			err = a.merge(h, q.msg, p.grants)
-			p.putBack(q.ev, a.putBack)
 		}
 		done(err)
 		if err != nil {

@@ -210,41 +210,40 @@ func reserve(left time.Duration) time.Duration {
 // notify hands a notification to all who want it. One that may block for a
 // provider does not hold up the others.
 func (m *Mux) notify(ctx context.Context, ev *Event, routes []route) {
-	blocking := false
+	var blocking []telling
 	seen := views{ev: ev}
 	for i := range routes {
 		r := &routes[i]
-		if ev.Hook.HasTopics() && !r.takes(ev.topic) {
-			continue
-		}
-		shown := seen.without(r.hide) // all are made before anyone is told beside the others
-		if r.p.mayBlock() {
-			blocking = true
-		} else {
-			r.p.lane.push(ctx, shown)
+		switch {
+		case ev.Hook.HasTopics() && !r.takes(ev.topic), !r.p.inScope(ev):
+		case r.p.mayBlock():
+			blocking = append(blocking, telling{r.p, seen.without(r.hide)})
+		default:
+			r.p.lane.push(ctx, seen.without(r.hide))
 		}
 	}
-	if blocking {
-		m.notifyBlocking(ctx, &seen, routes)
+	if blocking != nil {
+		m.notifyBlocking(ctx, blocking)
 	}
 }
 
-func (m *Mux) notifyBlocking(ctx context.Context, seen *views, routes []route) {
+// telling is a notification and whom it is for.
+type telling struct {
+	p  *Provider
+	ev *Event
+}
+
+func (m *Mux) notifyBlocking(ctx context.Context, blocking []telling) {
 	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
 	defer cancel()
 	var wg sync.WaitGroup
-	for i := range routes {
-		r := &routes[i]
-		if !r.p.mayBlock() || seen.ev.Hook.HasTopics() && !r.takes(seen.ev.topic) {
-			continue
-		}
-		ev := seen.without(r.hide)
+	for _, b := range blocking {
 		wg.Go(func() {
 			// What waits since delivery was async is not overtaken.
-			if r.p.spec.Delivery == Sync && !r.p.lane.busy(ev) {
-				r.p.notifySync(ctx, ev)
+			if b.p.spec.Delivery == Sync && !b.p.lane.busy(b.ev) {
+				b.p.notifySync(ctx, b.ev)
 			} else {
-				r.p.lane.push(ctx, ev)
+				b.p.lane.push(ctx, b.ev)
 			}
 		})
 	}

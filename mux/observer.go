@@ -13,7 +13,7 @@ func (v *value) show(observers []route) {
 	ev.Body, ev.msg, ev.topic = v.request(), v.msg, v.topic
 	seen := views{ev: &ev}
 	for i := range observers {
-		if r := &observers[i]; !ev.Hook.HasTopics() || r.takes(ev.topic) {
+		if r := &observers[i]; (!ev.Hook.HasTopics() || r.takes(ev.topic)) && r.p.inScope(&ev) {
 			r.p.lane.push(noWait, seen.without(r.hide))
 		}
 	}

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -63,6 +64,8 @@ type Asked struct {
 	Start  time.Time
 	Waited time.Duration // for a place under the provider's concurrency limit
 	Took   time.Duration // with Waited
+
+	unasked bool // its condition did not match
 }
 
 // Notification is what became of an event on its way to one provider.
@@ -128,7 +131,7 @@ func (r *recording) asked(i int, p *Provider, re *reply) {
 	if re.reason != ReasonNone {
 		a.Policy = p.spec.OnFailure[re.hook][re.reason]
 	} else {
-		a.Verdict, a.Final, a.Changed = re.verdict(re.hook), re.typ == typeStop, re.changed
+		a.Verdict, a.Final, a.Changed, a.unasked = re.verdict(re.hook), re.typ == typeStop, re.changed, re.unasked
 		a.Overwrote = re.changed & r.changed
 		r.changed |= re.changed
 	}
@@ -149,6 +152,7 @@ func (m *Mux) decided(ctx context.Context, v *value) {
 	if r == nil {
 		return
 	}
+	r.Asked = slices.DeleteFunc(r.Asked, func(a Asked) bool { return a.unasked })
 	r.Took, r.Answer, r.Final, r.By, r.Topic = time.Since(r.Start), v.verdict(), v.final, v.by, v.topic
 	m.recorder.Decided(ctx, &r.Decision)
 }

@@ -14,6 +14,9 @@ type Spec struct {
 	// Hooks narrows what the provider is asked to these, and counts also
 	// before it has ever started. nil: whatever it declares.
 	Hooks []HookSpec
+	// When narrows it further, event by event; nil: no condition. A valued hook
+	// whose condition fails has no answer, with ReasonError; a notification is lost.
+	When Condition
 	// Observe makes it an observer of valued hooks: it is told of them like of
 	// notifications, when they are decided and with what was decided in the
 	// request, and its answer does not count.

@@ -157,6 +157,12 @@ func describe(c *Config) string {
 		if p.Pure != nil {
 			fmt.Fprintf(&b, "  pure %t\n", *p.Pure)
 		}
+		if p.When != nil {
+			fmt.Fprintf(&b, "  when %s\n", p.When)
+		}
+		if p.MayChange != nil || p.Redact != nil {
+			fmt.Fprintf(&b, "  may change %v, redact %v\n", p.MayChange, p.Redact)
+		}
 		if p.Observe {
 			fmt.Fprintf(&b, "  observes\n")
 		}

@@ -2,9 +2,11 @@ package config
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/condition"
 )
 
 // The tables: each key of hookmux.yaml, in the order in which the
@@ -63,6 +65,12 @@ func (p *Provider) keys() []key {
 			value: onFailure(&p.OnFailure)},
 		{name: "required", def: "true", doc: "false: what the provider does not answer is as if it were not there; short for on_failure: ignore",
 			value: truth(func(required bool) { p.optional = !required })},
+		{name: "when", doc: "ask the provider only about events for which this condition is true, an expression in CEL over " + strings.Join(condition.Names(), ", "),
+			value: when(&p.When)},
+		{name: "may_change", def: "[" + strings.Join(mux.ChangeNames(), ", ") + "]", doc: "what of the provider's answers to message hooks counts; what else it changes is put back",
+			value: words(mux.ChangeNames(), &p.MayChange, mux.ParseChange)},
+		{name: "redact", doc: "what the provider is not shown; always the password, unless the provider decides client.authenticate or the list is empty",
+			value: words(mux.RedactionNames(), &p.Redact, mux.ParseRedaction)},
 		{name: "observe", def: "false", doc: "true: of hooks with an answer, the provider is told what was decided, as with a notification, and its own answer does not count",
 			value: truth(func(observe bool) { p.Observe = observe })},
 		{name: "pure", doc: "true: the provider answers the same request always the same and has no side effect, so it may be asked ahead of its turn; false: it may not, whatever it declares. Without it, as it declares",

@@ -43,7 +43,7 @@ func TestTables(t *testing.T) {
 			}
 		}
 	}
-	unquote := strings.NewReplacer(`"256"`, "256", `"5"`, "5", `"10000"`, "10000", `"true"`, "true", `"false"`, "false")
+	unquote := strings.NewReplacer(`"256"`, "256", `"5"`, "5", `"10000"`, "10000", `"[`, "[", `]"`, "]", `"true"`, "true", `"false"`, "false")
 	write("", new(Config).keys())
 	all.WriteString("log:\n")
 	write("  ", new(Log).keys())
@@ -63,8 +63,9 @@ func TestTables(t *testing.T) {
 	}
 	// What mux has defaults for is left to it.
 	s, d := &bare.Providers[0].Spec, mux.Spec{Name: "a", Timeout: mux.DefaultTimeout, Concurrency: mux.DefaultConcurrency,
-		Breaker: mux.BreakerSpec{Failures: mux.DefaultBreakerFailures, Open: mux.DefaultBreakerOpen},
-		Lane:    mux.LaneSpec{Events: mux.DefaultLaneEvents, Bytes: mux.DefaultLaneBytes}}
+		MayChange: []mux.Change{mux.ChangePayload, mux.ChangeTopic, mux.ChangeQoS, mux.ChangeDrop},
+		Breaker:   mux.BreakerSpec{Failures: mux.DefaultBreakerFailures, Open: mux.DefaultBreakerOpen},
+		Lane:      mux.LaneSpec{Events: mux.DefaultLaneEvents, Bytes: mux.DefaultLaneBytes}}
 	if !reflect.DeepEqual(*s, mux.Spec{Name: "a"}) {
 		t.Errorf("filled in: %+v", *s)
 	}

@@ -94,8 +94,17 @@ func decider(p *config.Provider, w mux.HookSpec) row {
 		{"PROVIDER", p.Name},
 		{"TIMEOUT", cmp.Or(p.Timeout, mux.DefaultTimeout).String()},
 		{"WITHOUT AN ANSWER", policies(p.OnFailure[w.Hook])},
+		{"PURE", pure(p, w)},
 		{"TOPICS", strings.Join(w.Topics, " ")},
 	}
+}
+
+// pure says whether the provider may be asked ahead of its turn.
+func pure(p *config.Provider, w mux.HookSpec) string {
+	if p.Pure != nil && *p.Pure || p.Pure == nil && w.Pure {
+		return "yes"
+	}
+	return ""
 }
 
 func listener(p *config.Provider, w mux.HookSpec) row {

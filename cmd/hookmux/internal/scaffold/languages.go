@@ -36,6 +36,19 @@ var Languages = []*Language{
 		Test:   [][]string{{"go", "test", "./..."}},
 		Verify: []string{"bin/plugin"},
 	},
+	{
+		Name: "python", Sign: "requirements.txt",
+		Setup:     [][]string{{"python3", "-m", "venv", ".venv"}, {".venv/bin/pip", "install", "--quiet", "-r", "requirements.txt"}},
+		Installed: ".venv/bin/pytest",
+		Test:      [][]string{{".venv/bin/pytest", "-q"}},
+		Verify:    []string{".venv/bin/python", "plugin.py"},
+	},
+	{
+		Name: "node", Sign: "package.json",
+		Setup: [][]string{{"npm", "install", "--silent"}}, Installed: "node_modules/.package-lock.json",
+		Test:   [][]string{{"npm", "test"}},
+		Verify: []string{"node", "main.js"},
+	},
 }
 
 // ByName finds a language.

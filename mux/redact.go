@@ -103,6 +103,17 @@ func (s *Spec) redactions(wants []HookSpec) (hide [NumHooks]redactions) {
 	return hide
 }
 
+// Hidden is what a provider that is asked wants is not shown of an event of hook h.
+func (s *Spec) Hidden(h Hook, wants []HookSpec) (hidden []Redaction) {
+	hide := s.redactions(wants)[h]
+	for r := range numRedactions {
+		if hide.has(Redaction(r)) {
+			hidden = append(hidden, Redaction(r))
+		}
+	}
+	return hidden
+}
+
 // present is what of hide the event can have in it, as far as NewEvent has
 // seen: mostly nothing, since EMQX sends a password with client.authenticate alone.
 func (e *Event) present(hide redactions) redactions {

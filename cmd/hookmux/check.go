@@ -37,7 +37,7 @@ no error: it tells of a setup that may not do what you want.`,
 	}
 	file := configFlag(cmd)
 	noStart := cmd.Flags().Bool("no-start", false, "only check the file; start and ask no provider")
-	explain := cmd.Flags().Bool("explain", false, "for each hook, show also timeouts, failure policies, and how the answers become one")
+	explain := cmd.Flags().Bool("explain", false, "for each hook, show also timeouts, failure policies, grants, and how the answers become one")
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "show what hookmux and the plugins log meanwhile")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, path, err := loadConfig(*file)

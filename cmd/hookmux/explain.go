@@ -46,9 +46,9 @@ func (c *checkup) explainHook(out io.Writer, h mux.Hook) {
 			switch {
 			case w.Hook != h:
 			case h.Valued() && !p.Observe:
-				deciding = append(deciding, decider(p, w))
+				deciding = append(deciding, append(decider(p, w), c.scope(i, w)...))
 			default:
-				told = append(told, listener(p, w))
+				told = append(told, append(listener(p, w), c.scope(i, w)...))
 			}
 		}
 	}
@@ -95,7 +95,7 @@ func decider(p *config.Provider, w mux.HookSpec) row {
 		{"TIMEOUT", cmp.Or(p.Timeout, mux.DefaultTimeout).String()},
 		{"WITHOUT AN ANSWER", policies(p.OnFailure[w.Hook])},
 		{"PURE", pure(p, w)},
-		{"TOPICS", strings.Join(w.Topics, " ")},
+		{"MAY CHANGE", mayChange(p, w.Hook)},
 	}
 }
 
@@ -116,8 +116,41 @@ func listener(p *config.Provider, w mux.HookSpec) row {
 		{"", "-"},
 		{"PROVIDER", p.Name},
 		{"DELIVERY", how},
-		{"TOPICS", strings.Join(w.Topics, " ")},
 	}
+}
+
+// scope is which events the provider is asked about, and what of them it is not
+// shown.
+func (c *checkup) scope(i int, w mux.HookSpec) row {
+	p := &c.cfg.Providers[i]
+	when := ""
+	if p.When != nil {
+		when = fmt.Sprint(p.When)
+	}
+	return row{
+		{"HIDDEN", words(p.Hidden(w.Hook, c.wants[i]))},
+		{"TOPICS", strings.Join(w.Topics, " ")},
+		{"WHEN", when},
+	}
+}
+
+// mayChange is what of an answer about a message counts, when it is not all.
+func mayChange(p *config.Provider, h mux.Hook) string {
+	switch {
+	case h.Access() || p.MayChange == nil:
+		return ""
+	case len(p.MayChange) == 0:
+		return "nothing"
+	}
+	return words(p.MayChange)
+}
+
+func words[T fmt.Stringer](list []T) string {
+	var out []string
+	for _, w := range list {
+		out = append(out, w.String())
+	}
+	return strings.Join(out, " ")
 }
 
 // number says in which order the providers are asked.

@@ -150,7 +150,7 @@ func (p *Provider) install(changed func(), recorder Recorder) (replaced *Link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.changed = changed
-	if p.recorder == nil {
+	if p.recorder == nil && recorder != nil { // else it is being read
 		p.recorder = recorder
 	}
 	before := p.current()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,10 @@ type registration struct {
 	warned string // what it lacks, as last logged
 }
 
+// maxLoad is how large a ProviderLoadedRequest may be, to be remembered; EMQX's has
+// some 200 bytes.
+const maxLoad = 4 << 10
+
 // Load answers a broker's OnProviderLoaded: the union of what the providers
 // want, in the names that this API and this EMQX version know. It waits until
 // the providers have had their first chance to start, as far as ctx allows.
@@ -41,13 +46,21 @@ func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
 	defer cancel()
 	m.awaitReady(ctx)
 	node, version := brokerOf(body)
+	ev := NewEvent(ProviderLoaded, body)
+	remember := len(body) <= maxLoad && !ev.malformed
+	if !remember {
+		node = "unknown"
+		m.log.Warn("a broker loaded hookmux as no EMQX does: it is answered, and forgotten", "bytes", len(body), "malformed", ev.malformed)
+	}
 
 	m.brokers.mu.Lock()
 	t := m.table.Load() // with the lock, so that warnGrown misses nobody
 	r := m.brokers.byNode[node]
-	if r == nil {
+	if r == nil || !remember {
 		r = &registration{}
-		m.brokers.add(node, r)
+		if remember {
+			m.brokers.add(node, r)
+		}
 	}
 	r.api, r.load, r.warned = api, body, ""
 	for h := range t.wanted {
@@ -69,7 +82,7 @@ func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
 			m.log.Warn("provider has never started, so nobody knows which hooks it answers: until it does, every hook it might decide follows its failure policy; list its hooks in the config to narrow that",
 				"provider", p.Name(), "hooks_assumed", len(w))
 		}
-		if p.IsUp() { // else it is told when it starts
+		if remember && p.IsUp() { // else it is told when it starts
 			p.lane.push(ctx, &Event{Hook: ProviderLoaded, Body: body, client: []byte(node)})
 		}
 	}
@@ -98,7 +111,7 @@ func (m *Mux) Unload(ctx context.Context, body []byte) {
 	m.brokers.mu.Unlock()
 	m.log.Info("broker unloaded hookmux", "node", node)
 	for _, p := range m.table.Load().providers {
-		if p.IsUp() {
+		if len(body) <= maxLoad && p.IsUp() {
 			p.lane.push(ctx, &Event{Hook: ProviderUnloaded, Body: body, client: []byte(node)})
 		}
 	}
@@ -124,11 +137,13 @@ func (m *Mux) warnGrown(t *table) {
 	nodes := make(map[string][]string) // by what they lack
 	for _, node := range m.brokers.order {
 		r := m.brokers.byNode[node]
-		missing := strings.Join(r.missing(t), " ")
-		if missing != "" && missing != r.warned {
-			nodes[missing] = append(nodes[missing], node)
+		missing := r.missing(t)
+		lacks := fmt.Sprint(missing) // with topics, which may grow, too
+		if len(missing) > 0 && lacks != r.warned {
+			names := strings.Join(hookNames(missing), " ")
+			nodes[names] = append(nodes[names], node)
 		}
-		r.warned = missing
+		r.warned = lacks
 	}
 	for hooks, nodes := range nodes {
 		m.log.Warn("the broker does not yet send everything that the providers want: it learns of it when it loads hookmux again (disable and enable the ExHook server in EMQX)",
@@ -136,18 +151,48 @@ func (m *Mux) warnGrown(t *table) {
 	}
 }
 
-// missing is what is wanted and the broker has not been told.
-func (r *registration) missing(t *table) (hooks []string) {
+func hookNames(specs []HookSpec) (names []string) {
+	for _, s := range specs {
+		names = append(names, s.Hook.String())
+	}
+	return names
+}
+
+// missing is what is wanted and the broker was not told of.
+func (r *registration) missing(t *table) (missing []HookSpec) {
 	_, version := brokerOf(r.load)
-	for h := range t.wanted {
+	for h, w := range t.wanted {
 		if !t.isWanted[h] || !known(r.api, version, Hook(h)) {
 			continue
 		}
-		if !r.has[h] || len(joinTopics(r.told[h], t.wanted[h]).Topics) != len(r.told[h].Topics) {
-			hooks = append(hooks, Hook(h).String())
+		if !r.has[h] || len(joinTopics(r.told[h], w).Topics) != len(r.told[h].Topics) {
+			missing = append(missing, w)
 		}
 	}
-	return hooks
+	return missing
+}
+
+// Registration is what a broker that is loaded was told.
+type Registration struct {
+	Node    string
+	Version string // of EMQX
+	API     API
+	Told    []HookSpec // what it sends
+	Missing []HookSpec // what is wanted now and it was not told of
+}
+
+// Registrations are the loaded brokers', by node.
+func (m *Mux) Registrations() []Registration {
+	t := m.table.Load()
+	m.brokers.mu.Lock()
+	defer m.brokers.mu.Unlock()
+	var out []Registration
+	for node, r := range m.brokers.byNode {
+		_, version := brokerOf(r.load)
+		out = append(out, Registration{Node: node, Version: version, API: r.api, Told: r.toldTo(r.api, version), Missing: r.missing(t)})
+	}
+	slices.SortFunc(out, func(a, b Registration) int { return strings.Compare(a.Node, b.Node) })
+	return out
 }
 
 func (b *registrations) add(node string, r *registration) {

@@ -30,6 +30,20 @@ func onlyConfig(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("%s takes no argument %q; to name the config, write %s -c %s", cmd.CommandPath(), args[0], cmd.CommandPath(), args[0])
 }
 
+// findConfig is the file of the flag, or the first of the standard ones that is
+// there.
+func findConfig(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	for _, path := range standardPaths {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("there is no config: looked for %s; name a file with --config, or a socket with --admin", strings.Join(standardPaths, " and "))
+}
+
 // loadConfig reads the file of the flag, or the first of the standard ones that
 // is there, and says which it was.
 func loadConfig(flag string) (*config.Config, string, error) {

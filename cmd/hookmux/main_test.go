@@ -89,6 +89,13 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PLUGIN", exe)
 			// A script's own is too long for the path of a socket.
 			env.Setenv("TMPDIR", os.TempDir())
+			run, err := os.MkdirTemp("", "run")
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { _ = os.RemoveAll(run) })
+			env.Setenv("XDG_RUNTIME_DIR", run)
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				return err

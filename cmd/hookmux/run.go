@@ -49,6 +49,7 @@ every client in.`,
 		var a *app.App
 		a = app.New(cfg, app.Options{
 			Log: log, Version: shortVersion(), Reaper: reaperCommand(),
+			ConfigPath: path, Admin: defaultAdmins(path)[0], State: defaultState(path),
 			Load: func() (*config.Config, error) {
 				cfg, _, err := loadConfig(path)
 				return cfg, err

@@ -48,6 +48,11 @@ type Options struct {
 	// OnConfig is told of the config that Start and each reload put in place, for
 	// what is not App's business: the log's level, the garbage collector.
 	OnConfig func(*config.Config)
+	// Admin and State are the paths to use when the config names none; "" for
+	// neither. What cannot be had there is done without, with a warning.
+	Admin, State string
+	// ConfigPath is shown to operators.
+	ConfigPath string
 	// DrainTimeout bounds the delivery of waiting notifications at the end.
 	// Default 5 s.
 	DrainTimeout time.Duration
@@ -69,6 +74,9 @@ type App struct {
 	hosts    context.Context // ends when the plugins are to stop
 	running  sync.WaitGroup  // hosts, and providers that are being removed
 	undo     []func()        // what Stop does, last first
+
+	state       *state // nil: nothing is remembered
+	stateFailed sync.Once
 
 	// turn is held by who changes what follows, one after another; Stop keeps it.
 	turn    chan struct{}
@@ -113,6 +121,7 @@ func (a *App) Start() (err error) {
 		return fmt.Errorf("listen: %w", err)
 	}
 	a.undo = append(a.undo, func() { _ = a.listener.Close() })
+	a.openState()
 	if err := a.startProviders(); err != nil {
 		return err
 	}
@@ -125,6 +134,9 @@ func (a *App) Start() (err error) {
 		defer cancel()
 		a.server.Stop(ctx)
 	})
+	if err := a.startAdmin(); err != nil {
+		return err
+	}
 	a.opts.OnConfig(a.cfg)
 	a.log.Info("listening for brokers", "address", a.listener.Addr().String(), "providers", len(a.units))
 	return nil
@@ -152,6 +164,9 @@ func (a *App) startProviders() error {
 		if err != nil {
 			return err
 		}
+		if a.state != nil {
+			a.state.recall(u)
+		}
 		a.units = append(a.units, u)
 	}
 	a.mux.SetProviders(providersOf(a.units))
@@ -176,7 +191,7 @@ func (a *App) muxOptions(cfg *config.Config) mux.Options {
 // sockets, which nobody else may enter.
 func (a *App) makeHostOptions() (err error) {
 	opts := a.opts.Host
-	opts.Mux, opts.Log, opts.Version = a.mux, a.log, a.opts.Version
+	opts.Mux, opts.Log, opts.Version, opts.OnUp = a.mux, a.log, a.opts.Version, a.noteState
 	if opts.TempDir, err = host.TempDir(); err != nil {
 		return fmt.Errorf("make a folder for the plugins' sockets: %w", err)
 	}

@@ -118,7 +118,9 @@ func (s *sidecar) marked(p config.Provider) config.Provider {
 	if p.Env == nil {
 		p.Env = make(map[string]string)
 	}
-	p.Env["MARK"] = s.mark
+	if p.Env["MARK"] == "" {
+		p.Env["MARK"] = s.mark
+	}
 	if p.Lane.Events == 0 {
 		p.Lane.Events = 100_000
 	}

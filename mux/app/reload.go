@@ -6,46 +6,15 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/admin"
 	"github.com/hookmux/hookmux/mux/config"
 )
 
-// Changes is what a reload did, by the names of providers; all empty when the
-// config was the same.
-type Changes struct {
-	Added     []string `json:"added,omitempty"`
-	Removed   []string `json:"removed,omitempty"`
-	Restarted []string `json:"restarted,omitempty"` // a new process or connection has taken over
-	Changed   []string `json:"changed,omitempty"`   // treated otherwise, by the same process
-	Reordered bool     `json:"reordered,omitempty"`
-	Settings  bool     `json:"settings,omitempty"` // what is not a provider's
-}
-
-// String is the changes in a line.
-func (c *Changes) String() string {
-	var parts []string
-	for _, p := range []struct {
-		what  string
-		names []string
-	}{{"added", c.Added}, {"removed", c.Removed}, {"restarted", c.Restarted}, {"changed", c.Changed}} {
-		if len(p.names) > 0 {
-			parts = append(parts, p.what+" "+strings.Join(p.names, ", "))
-		}
-	}
-	if c.Reordered {
-		parts = append(parts, "another order")
-	}
-	if c.Settings {
-		parts = append(parts, "other settings")
-	}
-	if parts == nil {
-		return "nothing has changed"
-	}
-	return strings.Join(parts, "; ")
-}
+// Changes is what a reload did.
+type Changes = admin.Changes
 
 // errStopping is why a change is refused or broken off.
 var errStopping = errors.New("hookmux is stopping")
@@ -72,9 +41,6 @@ func (a *App) Apply(ctx context.Context, cfg *config.Config) (*Changes, error) {
 	return a.change(ctx, "reload", func(ctx context.Context) (*Changes, error) { return a.apply(ctx, cfg, "") })
 }
 
-// ErrNoProvider is what Restart wraps when there is no provider of that name.
-var ErrNoProvider = errors.New("there is no such provider")
-
 // Restart has a new process of a plugin take over from the one that runs. When the
 // new one does not start, the old one stays, and the error says why.
 func (a *App) Restart(ctx context.Context, name string) error {
@@ -82,7 +48,7 @@ func (a *App) Restart(ctx context.Context, name string) error {
 		i := slices.IndexFunc(a.units, func(u *unit) bool { return u.cfg.Name == name })
 		switch {
 		case i < 0:
-			return nil, fmt.Errorf("%w: %s", ErrNoProvider, name)
+			return nil, fmt.Errorf("%w: %s", admin.ErrNoProvider, name)
 		case a.units[i].cfg.IsRemote():
 			return nil, fmt.Errorf("%s is a remote, which hookmux did not start: restart it where it runs", name)
 		}
@@ -151,12 +117,12 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*C
 		u.host.Retire()
 	}
 	drained := a.mux.Reconfigure(a.muxOptions(cfg), providersOf(p.units))
-	for _, u := range p.prepare {
-		a.run(u)
-	}
 	a.mu.Lock()
 	a.cfg, a.units = cfg, p.units
 	a.mu.Unlock()
+	for _, u := range p.prepare {
+		a.run(u)
+	}
 	for _, u := range p.removed {
 		a.remove(u, drained)
 	}
@@ -168,6 +134,12 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*C
 func (a *App) fixed(cfg *config.Config) error {
 	if cfg.Listen != a.cfg.Listen {
 		return fmt.Errorf("listen changes from %s to %s, which needs a restart of hookmux", a.cfg.Listen, cfg.Listen)
+	}
+	if cfg.Admin != a.cfg.Admin {
+		return errors.New("admin changes, which needs a restart of hookmux")
+	}
+	if cfg.State != a.cfg.State {
+		return errors.New("state changes, which needs a restart of hookmux")
 	}
 	if cfg.Log.JSON != a.cfg.Log.JSON {
 		return errors.New("log.format changes, which needs a restart of hookmux")

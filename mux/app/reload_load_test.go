@@ -299,8 +299,9 @@ func (l *mqttLoad) awaitRound() {
 	})
 }
 
-// pace is how long a client rests after a message: 320 messages a second together.
-const pace = 100 * time.Millisecond
+// pace is how long a client rests after a message: 100 messages a second together,
+// which leaves the race detector time for the reloads.
+const pace = 300 * time.Millisecond
 
 // publisher publishes numbers to itself, and logs in anew now and then.
 func (l *mqttLoad) publisher(id string) {

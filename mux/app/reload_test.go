@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/admin"
 	"github.com/hookmux/hookmux/mux/app"
 	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/muxtest"
@@ -194,7 +195,7 @@ func TestRestartOfAnUpgrade(t *testing.T) {
 	if err := s.Restart(t.Context(), "one"); err != nil || s.pid(t, "one") == pid {
 		t.Errorf("error %v, pid %d, was %d", err, s.pid(t, "one"), pid)
 	}
-	if err := s.Restart(t.Context(), "two"); !errors.Is(err, app.ErrNoProvider) {
+	if err := s.Restart(t.Context(), "two"); !errors.Is(err, admin.ErrNoProvider) {
 		t.Errorf("error: %v", err)
 	}
 }

@@ -37,8 +37,10 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hookmux/hookmux/mux"
@@ -56,6 +58,16 @@ type Config struct {
 	// Strategy is how the answers to each access hook are merged.
 	Strategy [mux.NumHooks]mux.Strategy
 	Log      Log
+	// Admin is where operators connect: the path of a unix socket, "off", or "" for
+	// the default.
+	Admin string
+	// State is the file that keeps what the providers declared, "off", or "" for the
+	// default.
+	State string
+	// Watch has hookmux reload the config when it or one of Files changes.
+	Watch bool
+	// Files are what ${file:…} named, absolute.
+	Files []string
 	// GCHeadroom is how many bytes of garbage may pile up.
 	GCHeadroom int64
 	// Providers are in chain order; there is at least one.
@@ -186,6 +198,7 @@ func Parse(name string, data []byte, src Sources) (*Config, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
+	cfg.Files = slices.Sorted(maps.Keys(r.read))
 	return cfg, nil
 }
 

@@ -81,6 +81,10 @@ func (r *reader) lookUp(kind, name string) (value, problem string) {
 	if r.expanded >= maxExpanded {
 		return "", "was not read, because all that ${…} stand for is more than 4 MiB"
 	}
+	if r.read == nil {
+		r.read = make(map[string]bool)
+	}
+	r.read[r.abs(name)] = true
 	data, err := r.src.ReadFile(r.abs(name))
 	var pathErr *fs.PathError
 	switch {

@@ -208,3 +208,40 @@ func directory(into *string) value {
 		}
 	}}
 }
+
+// Off is what switches something off that has a path.
+const Off = "off"
+
+// pathOrOff is the path of a file.
+func pathOrOff(into *string) value {
+	const expects = "the path of a file, or off"
+	return value{expects: expects, schema: schema{"type": "string"}, read: func(r *reader, path string, n *node) {
+		switch s, ok := r.plain(path, n); {
+		case !ok:
+		case s == "":
+			r.fail(n.line, path, "expected %s; found an empty string", expects)
+		case s == Off:
+			*into = Off
+		default:
+			*into = r.abs(s)
+		}
+	}}
+}
+
+// unixSocket is the path of a socket.
+func unixSocket(into *string) value {
+	const expects = "unix:PATH, such as unix:/run/hookmux/admin.sock, or off"
+	return value{expects: expects, schema: patternSchema("^(unix:.+|off)$"), read: func(r *reader, path string, n *node) {
+		s, ok := r.plain(path, n)
+		name, unix := strings.CutPrefix(s, "unix:")
+		switch {
+		case !ok:
+		case s == Off:
+			*into = Off
+		case !unix || name == "":
+			r.fail(n.line, path, "expected %s; found %s", expects, show(n))
+		default:
+			*into = r.abs(name)
+		}
+	}}
+}

@@ -42,7 +42,8 @@ type reader struct {
 
 	nodes, depth, expanded int // see the max… constants
 	gaveUp                 bool
-	alias                  *yaml.Node // the outermost alias that is being followed
+	alias                  *yaml.Node      // the outermost alias that is being followed
+	read                   map[string]bool // files that were asked for, by absolute path
 }
 
 func (r *reader) fail(line int, path, format string, args ...any) {

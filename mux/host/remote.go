@@ -227,6 +227,7 @@ func (h *Remote) once(ctx, starting context.Context) (err error) {
 	defer s.link.Down()
 	h.set(Up, nil)
 	h.log.Info("remote is up", "api", s.api.Service(), "hooks", describe(s.declared))
+	h.opts.OnUp()
 	h.settle()
 
 	sctx, cancel := context.WithTimeout(ctx, DefaultStartTimeout)

@@ -22,6 +22,7 @@ type Options struct {
 	Version string // hookmux's own, told to providers
 	TempDir string // where sockets go; must be short. Default: os.TempDir()
 	Reaper  *Reaper
+	OnUp    func() // called after a provider has come up
 
 	// FirstDelay and MaxDelay are the shortest and longest pause before a
 	// restart. Defaults 100 ms and 10 s.
@@ -60,6 +61,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.HealthMisses == 0 {
 		o.HealthMisses = 3
+	}
+	if o.OnUp == nil {
+		o.OnUp = func() {}
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -258,6 +262,7 @@ func (h *Plugin) once(ctx, starting context.Context) (upSince time.Time, err err
 	upSince = time.Now()
 	h.set(Up, func(s *State) { s.Pid, s.Problems = c.proc.pid(), c.proc.limits.problems })
 	h.log.Info("plugin is up", "pid", c.proc.pid(), "protocol", c.client.NegotiatedVersion(), "hooks", describe(c.declared))
+	h.opts.OnUp()
 	h.settle()
 	sctx, cancel := context.WithTimeout(ctx, h.spec.StartTimeout)
 	showBrokers(sctx, c.conn, h.opts.Mux)

@@ -1,0 +1,52 @@
+package admin
+
+import "time"
+
+// Status is a snapshot of a hookmux.
+type Status struct {
+	Version   string     `json:"version"`
+	Config    string     `json:"config,omitempty"` // the file
+	Listen    string     `json:"listen"`
+	Ready     bool       `json:"ready"`     // every provider has had its first chance to start
+	Providers []Provider `json:"providers"` // in the order in which they are asked
+	Brokers   []Broker   `json:"brokers"`   // by their names
+}
+
+// Provider is a snapshot of a provider.
+type Provider struct {
+	Name      string    `json:"name"`
+	Kind      string    `json:"kind"`   // plugin or remote
+	Status    string    `json:"status"` // starting, up, restarting, quarantined, stopped
+	Since     time.Time `json:"since"`
+	Pid       int       `json:"pid,omitempty"`
+	Restarts  int       `json:"restarts"`             // since the config or an operator started it
+	LastError string    `json:"last_error,omitempty"` // why it last ended or failed to start
+	// Problems are the process settings that this machine does not allow.
+	Problems []string `json:"problems,omitempty"`
+
+	Hooks      []string          `json:"hooks"`       // what it is asked and told
+	HooksKnown bool              `json:"hooks_known"` // else Hooks is an assumption: it has never started
+	Breakers   map[string]string `json:"breakers"`    // by hook, "notifications" for those: closed, open, half-open; none while it is down
+
+	WaitingEvents int64 `json:"waiting_events"` // notifications in its lane
+	WaitingBytes  int64 `json:"waiting_bytes"`
+
+	// Since it was added to the config.
+	Sent      int64            `json:"sent"`      // notifications for it
+	Delivered int64            `json:"delivered"` // handled without an error
+	Dropped   map[string]int64 `json:"dropped"`   // lost, by reason
+	Decided   map[string]int64 `json:"decided"`   // answers, by hook
+	Missing   map[string]int64 `json:"missing"`   // decisions without an answer, by reason
+	Late      int64            `json:"late"`      // replies that came after they were given up
+}
+
+// Broker is an EMQX node that has loaded hookmux.
+type Broker struct {
+	Node    string   `json:"node"`
+	Version string   `json:"version"` // of EMQX
+	Service string   `json:"service"` // such as emqx.exhook.v3.HookProvider
+	Hooks   []string `json:"hooks"`   // what it was told that we want
+	// Missing is what is wanted now and it does not know of: it learns of it when it
+	// loads hookmux again.
+	Missing []string `json:"missing,omitempty"`
+}

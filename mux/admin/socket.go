@@ -48,7 +48,7 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
-	defer os.RemoveAll(private)
+	defer func() { _ = os.RemoveAll(private) }()
 	// By a short way, since the temporary path may be longer than the final one.
 	fd, err := os.Open(private)
 	if err != nil {

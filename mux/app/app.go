@@ -69,6 +69,7 @@ type App struct {
 	server   *server.Server
 	listener net.Listener
 	serveErr chan error
+	started  chan struct{}   // closed when Start is through
 	life     context.Context // ends when Stop begins, and any reload with it
 	end      context.CancelFunc
 	hosts    context.Context // ends when the plugins are to stop
@@ -100,7 +101,7 @@ func New(cfg *config.Config, opts Options) *App {
 	}
 	a := &App{
 		cfg: cfg, opts: opts, log: opts.Log,
-		serveErr: make(chan error, 1), turn: make(chan struct{}, 1), leaving: make(map[string]<-chan struct{}),
+		serveErr: make(chan error, 1), started: make(chan struct{}), turn: make(chan struct{}, 1), leaving: make(map[string]<-chan struct{}),
 	}
 	a.life, a.end = context.WithCancel(context.Background())
 	return a
@@ -138,6 +139,7 @@ func (a *App) Start() (err error) {
 		return err
 	}
 	a.opts.OnConfig(a.cfg)
+	close(a.started)
 	a.log.Info("listening for brokers", "address", a.listener.Addr().String(), "providers", len(a.units))
 	return nil
 }

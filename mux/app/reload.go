@@ -64,10 +64,15 @@ func (a *App) change(ctx context.Context, what string, f func(context.Context) (
 	defer cancel()
 	defer context.AfterFunc(a.life, cancel)()
 	select {
+	case <-a.started:
+	case <-ctx.Done():
+		return nil, a.orStopping(ctx.Err())
+	}
+	select {
 	case a.turn <- struct{}{}:
 		defer func() { <-a.turn }()
 	case <-ctx.Done():
-		return nil, cmpErr(a.life.Err() != nil, errStopping, ctx.Err())
+		return nil, a.orStopping(ctx.Err())
 	}
 	select {
 	case <-a.mux.Ready():
@@ -75,7 +80,7 @@ func (a *App) change(ctx context.Context, what string, f func(context.Context) (
 	}
 	changes, err := f(ctx)
 	if err != nil {
-		err = cmpErr(a.life.Err() != nil, errStopping, err)
+		err = a.orStopping(err)
 		a.log.Error(what+" failed: nothing has changed", "error", err)
 		return nil, err
 	}
@@ -83,11 +88,12 @@ func (a *App) change(ctx context.Context, what string, f func(context.Context) (
 	return changes, nil
 }
 
-func cmpErr(first bool, a, b error) error {
-	if first {
-		return a
+// orStopping is err, or that hookmux is stopping, which is then why.
+func (a *App) orStopping(err error) error {
+	if a.life.Err() != nil {
+		return errStopping
 	}
-	return b
+	return err
 }
 
 // plan is what a new config needs, next to what runs.

@@ -2682,7 +2682,8 @@ const file_emqx_exhook_v3_exhook_proto_rawDesc = "" +
 	"\x10OnMessagePublish\x12%.emqx.exhook.v3.MessagePublishRequest\x1a\x1e.emqx.exhook.v3.ValuedResponse\"\x00\x12]\n" +
 	"\x12OnMessageDelivered\x12'.emqx.exhook.v3.MessageDeliveredRequest\x1a\x1c.emqx.exhook.v3.EmptySuccess\"\x00\x12Y\n" +
 	"\x10OnMessageDropped\x12%.emqx.exhook.v3.MessageDroppedRequest\x1a\x1c.emqx.exhook.v3.EmptySuccess\"\x00\x12U\n" +
-	"\x0eOnMessageAcked\x12#.emqx.exhook.v3.MessageAckedRequest\x1a\x1c.emqx.exhook.v3.EmptySuccess\"\x00B:Z8github.com/hookmux/hookmux/proto/emqx/exhook/v3;exhookv3b\x06proto3"
+	"\x0eOnMessageAcked\x12#.emqx.exhook.v3.MessageAckedRequest\x1a\x1c.emqx.exhook.v3.EmptySuccess\"\x00BY\n" +
+	"\x1bio.github.hookmux.exhook.v3P\x01Z8github.com/hookmux/hookmux/proto/emqx/exhook/v3;exhookv3b\x06proto3"
 
 var (
 	file_emqx_exhook_v3_exhook_proto_rawDescOnce sync.Once

@@ -440,7 +440,8 @@ const file_hookmux_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x12HOOK_MESSAGE_ACKED\x10\x162\x96\x01\n" +
 	"\x06Plugin\x12E\n" +
 	"\x06Decide\x12\x19.hookmux.plugin.v1.Events\x1a\x1a.hookmux.plugin.v1.Replies\"\x00(\x010\x01\x12E\n" +
-	"\x06Notify\x12\x19.hookmux.plugin.v1.Events\x1a\x1a.hookmux.plugin.v1.Replies\"\x00(\x010\x01B=Z;github.com/hookmux/hookmux/proto/hookmux/plugin/v1;pluginv1b\x06proto3"
+	"\x06Notify\x12\x19.hookmux.plugin.v1.Events\x1a\x1a.hookmux.plugin.v1.Replies\"\x00(\x010\x01B\\\n" +
+	"\x1bio.github.hookmux.plugin.v1P\x01Z;github.com/hookmux/hookmux/proto/hookmux/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_hookmux_plugin_v1_plugin_proto_rawDescOnce sync.Once

@@ -27,6 +27,7 @@ var unaryChecks = []check{
 // streamChecks are those of app protocol 2.
 var streamChecks = append(unaryChecks[:len(unaryChecks):len(unaryChecks)],
 	check{"notifications on Decide", (*suite).checkSyncNotifications},
+	check{"decisions on Notify", (*suite).checkObserved},
 	check{"cancellation", (*suite).checkCancel},
 	check{"order", (*suite).checkOrder},
 	check{"overload", (*suite).checkOverload},

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/proto/batch"
 )
 
@@ -25,6 +26,27 @@ func (s *suite) checkSyncNotifications() result {
 	_, err := s.c.decide.call(ctx, h, []byte("verify-1"), sample(h, "verify-1"))
 	if own := new(pluginError); err != nil && !errors.As(err, &own) {
 		return bad("%s: %v", h, err)
+	}
+	return good("%s answered there, too", h)
+}
+
+// checkObserved: an observer of decisions is told of them as of notifications.
+func (s *suite) checkObserved() result {
+	h, ok := s.first(mux.Hook.Valued)
+	if !ok {
+		return left("it declares no decisions")
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.Patience)
+	defer cancel()
+	answer, err := s.c.notify.call(ctx, h, []byte("verify-1"), sample(h, "verify-1"))
+	if own := new(pluginError); errors.As(err, &own) {
+		return good("%s answered there, too, with an error", h)
+	}
+	if err == nil && len(answer) > 0 { // done would do: nobody looks at it
+		err = checkAnswer(h, answer)
+	}
+	if err != nil {
+		return bad("%s, as an observer gets it: %v", h, err)
 	}
 	return good("%s answered there, too", h)
 }

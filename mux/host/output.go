@@ -35,7 +35,7 @@ type output struct {
 	second     time.Time
 	inSecond   int
 	suppressed int
-	last       []string
+	last       []string // as they were printed: to parse those that nobody sees would cost more than to read them
 }
 
 // handshakeLine is what go-plugin waits for on stdout: core version, app
@@ -93,13 +93,6 @@ func (b *budget) spend(n int) {
 func (o *output) line(stream, text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	level, msg, attrs := parseLine(text)
-	if attrs != nil { // for people, who read the last lines in an error
-		text = level.String() + " " + msg
-		for _, a := range attrs {
-			text += " " + a.String()
-		}
-	}
 	if o.last = append(o.last, text); len(o.last) > rememberLines {
 		o.last = o.last[1:]
 	}
@@ -113,6 +106,7 @@ func (o *output) line(stream, text string) {
 		o.suppressed++
 		return
 	}
+	level, msg, attrs := parseLine(text)
 	if attrs == nil {
 		attrs = []slog.Attr{slog.String("stream", stream)}
 	}
@@ -127,7 +121,24 @@ func (o *output) quote(n int) string {
 	if len(o.last) == 0 {
 		return ""
 	}
-	return "; its last output:\n  | " + strings.Join(o.last[max(0, len(o.last)-n):], "\n  | ")
+	lines := slices.Clone(o.last[max(0, len(o.last)-n):])
+	for i, text := range lines {
+		lines[i] = forPeople(text)
+	}
+	return "; its last output:\n  | " + strings.Join(lines, "\n  | ")
+}
+
+// forPeople is a line of structured log without its JSON.
+func forPeople(text string) string {
+	level, msg, attrs := parseLine(text)
+	if attrs == nil {
+		return text
+	}
+	text = level.String() + " " + msg
+	for _, a := range attrs {
+		text += " " + a.String()
+	}
+	return text
 }
 
 // parseLine reads a line of structured log, of slog or of hclog, so that a

@@ -80,8 +80,10 @@ type App struct {
 	stateFailed sync.Once
 
 	// turn is held by who changes what follows, one after another; Stop keeps it.
-	turn    chan struct{}
-	leaving map[string]<-chan struct{} // removed providers; closed when they are gone
+	turn     chan struct{}
+	endWatch context.CancelFunc         // nil: the config is not watched
+	rewatch  chan struct{}              // has the watch look at what the config refers to now
+	leaving  map[string]<-chan struct{} // removed providers; closed when they are gone
 
 	mu    sync.Mutex // guards what follows
 	cfg   *config.Config
@@ -101,7 +103,7 @@ func New(cfg *config.Config, opts Options) *App {
 	}
 	a := &App{
 		cfg: cfg, opts: opts, log: opts.Log,
-		serveErr: make(chan error, 1), started: make(chan struct{}), turn: make(chan struct{}, 1), leaving: make(map[string]<-chan struct{}),
+		serveErr: make(chan error, 1), started: make(chan struct{}), rewatch: make(chan struct{}, 1), turn: make(chan struct{}, 1), leaving: make(map[string]<-chan struct{}),
 	}
 	a.life, a.end = context.WithCancel(context.Background())
 	return a
@@ -139,6 +141,7 @@ func (a *App) Start() (err error) {
 		return err
 	}
 	a.opts.OnConfig(a.cfg)
+	a.setWatch(a.cfg)
 	close(a.started)
 	a.log.Info("listening for brokers", "address", a.listener.Addr().String(), "providers", len(a.units))
 	return nil
@@ -255,6 +258,13 @@ func (a *App) Run(ctx context.Context) error {
 
 // Addr is where brokers connect, once started.
 func (a *App) Addr() string { return a.listener.Addr().String() }
+
+// Config is the config that is in place. Nobody may change it.
+func (a *App) Config() *config.Config {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cfg
+}
 
 // Ready is closed when every provider has had its first chance to start.
 func (a *App) Ready() <-chan struct{} { return a.mux.Ready() }

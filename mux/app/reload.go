@@ -133,6 +133,7 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*C
 		a.remove(u, drained)
 	}
 	a.opts.OnConfig(cfg)
+	a.setWatch(cfg)
 	return &p.changes, nil
 }
 

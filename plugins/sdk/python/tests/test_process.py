@@ -153,12 +153,10 @@ def test_notifications_keep_the_order_of_a_client(start: Start) -> None:
             ids += notify.send(request, key=str(c))
     for i in ids:
         assert not notify.reply(i).error
-    seen = h.stream("Decide").ask(hookmux.ClientDisconnectedRequest()).error
-    notify_all = [s.split("/") for s in seen.removeprefix("ValueError: ").removesuffix("…").split()]
-    assert len(notify_all) > 30
+    h.stream("Decide").ask(hookmux.ClientDisconnectedRequest())
+    seen = [s.split("/") for s in h.until("seen ").split()[1:]]
     for c in range(clients):
-        got = [int(n) for client, n in notify_all[:-1] if client == str(c)]
-        assert got == sorted(got)
+        assert [int(n) for client, n in seen if client == str(c)] == list(range(each))
 
 
 def test_a_notification_that_hangs_holds_up_its_group_only(start: Start) -> None:
@@ -170,18 +168,6 @@ def test_a_notification_that_hangs_holds_up_its_group_only(start: Start) -> None
     ids = [notify.send(delivered(), key=str(n))[0] for n in range(200)]
     assert all(r.id in ids for r in itertools.islice(notify.replies(), 150))
     assert h.stream("Decide").ask(auth("allow")).answer
-
-
-def test_notifications_under_way_are_bounded(start: Start) -> None:
-    h = start()
-    notify = h.stream("Notify")
-    hang = hookmux.MessageDeliveredRequest(message=hookmux.Message(topic="hang", payload=b"x" * 500_000))
-    for _ in range(60):
-        notify.send(*[hang] * 10, key="one")
-    assert h.stream("Decide").ask(auth("allow")).answer
-    with open(f"/proc/{h.process.pid}/statm") as f:
-        resident = int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    assert resident < 200 << 20  # of 300 MB that were sent
 
 
 def test_stdout_is_no_danger(either: Protocol) -> None:

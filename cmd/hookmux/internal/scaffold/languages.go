@@ -49,6 +49,13 @@ var Languages = []*Language{
 		Test:   [][]string{{"npm", "test"}},
 		Verify: []string{"node", "main.js"},
 	},
+	{
+		Name: "java", Sign: "pom.xml",
+		Setup: [][]string{{"sh", "setup.sh"}}, Installed: "target/setup-done",
+		Build:  [][]string{{"mvn", "-q", "-B", "-ntp", "-DskipTests", "package"}},
+		Test:   [][]string{{"mvn", "-q", "-B", "-ntp", "test"}},
+		Verify: []string{"java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-jar", "target/plugin.jar"},
+	},
 }
 
 // ByName finds a language.

@@ -351,3 +351,27 @@ func TestWhatABrokerWasNotToldIsSaidOnce(t *testing.T) {
 		t.Errorf("%d lines at last, want 2", n)
 	}
 }
+
+// What no EMQX sends is answered and not kept.
+func TestOddLoadRequestsAreNotRemembered(t *testing.T) {
+	t.Parallel()
+	m := newMux(Options{}, newProvider(t, Spec{}, &fake{}, wants(ClientConnect, ClientAuthorize)...))
+	for name, body := range map[string][]byte{
+		"huge":      loadRequest(t, strings.Repeat("n", maxLoad), "5.10.3"),
+		"malformed": {0xff, 0xff},
+	} {
+		if got := unmarshal[exhookv3.LoadedResponse](t, m.Load(t.Context(), V3, body)); len(got.Hooks) != 2 {
+			t.Errorf("%s: told %v", name, got)
+		}
+	}
+	if got := m.Registrations(); len(got) != 0 {
+		t.Errorf("remembered %v", got)
+	}
+	load(t, m, V3, "n", "5.10.3")
+	m.SetProviders([]*Provider{newProvider(t, Spec{}, &fake{}, wants(ClientConnect, MessageAcked)...)})
+	got := m.Registrations()
+	if len(got) != 1 || got[0].Node != "n" || !slices.Equal(hookNames(got[0].Told), []string{"client.connect", "client.authorize"}) ||
+		!slices.Equal(hookNames(got[0].Missing), []string{"message.acked"}) {
+		t.Errorf("registrations: %+v", got)
+	}
+}

@@ -51,7 +51,7 @@ func (a *App) setWatch(cfg *config.Config) {
 // watches the folders, because editors and Kubernetes do not write files but put
 // others in their place.
 func (a *App) watch(ctx context.Context, w *fsnotify.Watcher) {
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	seen := make(map[string]content)
 	a.changed(seen)
 	look := time.NewTimer(0) // what happened before the folders were watched
@@ -66,7 +66,8 @@ func (a *App) watch(ctx context.Context, w *fsnotify.Watcher) {
 			return
 		case <-w.Events:
 			look.Reset(watchRest)
-		case <-w.Errors: // some were lost
+		case err := <-w.Errors: // some were lost, perhaps
+			a.log.Warn("the watch of the config may have missed something: it is looked at", "error", err)
 			look.Reset(watchRest)
 		case <-again:
 			look.Reset(watchRest)

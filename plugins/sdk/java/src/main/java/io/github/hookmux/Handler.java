@@ -28,7 +28,6 @@ import io.github.hookmux.exhook.v3.SessionTakenoverRequest;
 import io.github.hookmux.exhook.v3.SessionTerminatedRequest;
 import io.github.hookmux.exhook.v3.SessionUnsubscribedRequest;
 import java.util.EnumMap;
-import java.util.List;
 import java.util.Map;
 
 /** Answers every RPC of the service for one plugin: encoded request in, encoded response out. */
@@ -40,8 +39,8 @@ final class Handler {
 
   final Plugin plugin;
 
-  /** What the plugin overrides, and the topics of its message hooks; empty for every topic. */
-  final EnumMap<Hook, List<String>> hooks;
+  /** What the plugin overrides. */
+  final EnumMap<Hook, Overrides.Declared> hooks;
 
   /** A failed call: its text is for hookmux. */
   static final class Failure extends Exception {
@@ -151,8 +150,8 @@ final class Handler {
   /** What the plugin wants to be called for. */
   LoadedResponse loaded() {
     LoadedResponse.Builder b = LoadedResponse.newBuilder();
-    hooks.forEach((hook, topics) ->
-        b.addHooks(HookSpec.newBuilder().setName(hook.hook).addAllTopics(topics)));
+    hooks.forEach((hook, declared) -> b.addHooks(
+        HookSpec.newBuilder().setName(hook.hook).addAllTopics(declared.topics()).setPure(declared.pure())));
     return b.build();
   }
 

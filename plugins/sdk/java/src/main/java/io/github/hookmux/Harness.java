@@ -60,7 +60,7 @@ public final class Harness implements AutoCloseable {
   /** The hooks the plugin wants, by name, with the topics they are limited to. */
   public Map<String, List<String>> hooks() {
     Map<String, List<String>> hooks = new LinkedHashMap<>();
-    handler.hooks.forEach((hook, topics) -> hooks.put(hook.hook, topics));
+    handler.hooks.forEach((hook, declared) -> hooks.put(hook.hook, declared.topics()));
     return hooks;
   }
 

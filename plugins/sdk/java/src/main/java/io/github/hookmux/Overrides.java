@@ -33,15 +33,18 @@ final class Overrides {
       Map.entry("onDropped", "onMessageDropped"),
       Map.entry("onAcked", "onMessageAcked"));
 
+  /** What a plugin says of a hook that it overrides; no topics are all topics. */
+  record Declared(List<String> topics, boolean pure) {}
+
   private Overrides() {}
 
-  static EnumMap<Hook, List<String>> of(Class<?> plugin) {
+  static EnumMap<Hook, Declared> of(Class<?> plugin) {
     Map<String, Hook> byMethod = new HashMap<>();
     for (Hook h : Hook.values()) {
       byMethod.put(h.method, h);
     }
     List<String> problems = new ArrayList<>();
-    EnumMap<Hook, List<String>> hooks = new EnumMap<>(Hook.class);
+    EnumMap<Hook, Declared> hooks = new EnumMap<>(Hook.class);
     for (Class<?> c = plugin; c != Plugin.class && c != null; c = c.getSuperclass()) {
       for (Method m : c.getDeclaredMethods()) {
         if (m.isSynthetic() || !looksLikeHook(m.getName())) {
@@ -56,13 +59,17 @@ final class Overrides {
               : unknown(m, byMethod));
         } else if (hook != null && hook.isHook()) {
           Topics topics = m.getAnnotation(Topics.class);
-          hooks.putIfAbsent(hook, topics == null ? List.of() : filters(hook, topics, problems));
+          hooks.putIfAbsent(hook, new Declared(
+              topics == null ? List.of() : filters(hook, topics, problems), m.isAnnotationPresent(Pure.class)));
         }
       }
       for (Method m : c.getDeclaredMethods()) {
         Hook hook = byMethod.get(m.getName());
         if (m.isAnnotationPresent(Topics.class) && (hook == null || !hook.isMessageHook())) {
           problems.add("@Topics of " + m.getName() + ": only hooks of messages (onMessage...) can be limited to topics");
+        }
+        if (m.isAnnotationPresent(Pure.class) && (hook == null || hook.returns().equals("void"))) {
+          problems.add("@Pure of " + m.getName() + ": only hooks with an answer can be pure");
         }
       }
     }

@@ -13,8 +13,9 @@ final class Usage {
     String program = handler.plugin.getClass().getSimpleName();
     StringBuilder b = new StringBuilder(program)
         .append(" is a plugin of hookmux, a sidecar for the MQTT broker EMQX.\nIt answers:\n");
-    handler.hooks.forEach((hook, topics) -> b.append("  ").append(hook.hook)
-        .append(topics.isEmpty() ? "" : "  (topics " + String.join(", ", topics) + ")").append('\n'));
+    handler.hooks.forEach((hook, declared) -> b.append("  ").append(hook.hook)
+        .append(declared.topics().isEmpty() ? "" : "  (topics " + String.join(", ", declared.topics()) + ")")
+        .append('\n'));
     String command = command().stream().map(a -> '"' + a + '"').collect(Collectors.joining(", "));
     return b.append(String.format("""
 

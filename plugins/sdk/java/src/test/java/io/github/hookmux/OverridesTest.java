@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.hookmux.exhook.v3.ClientAuthenticateRequest;
 import io.github.hookmux.exhook.v3.ClientConnectedRequest;
+import io.github.hookmux.exhook.v3.HookSpec;
 import io.github.hookmux.exhook.v3.MessagePublishRequest;
 import java.util.List;
 import java.util.Map;
@@ -111,6 +112,25 @@ class OverridesTest {
       @Topics("a")
       public void onClientConnected(ClientConnectedRequest request, Context context) {}
     }, "onClientConnected", "only hooks of messages");
+  }
+
+  @Test
+  void pureIsCheckedAndDeclared() {
+    Plugin pure = new Base() {
+      @Override
+      @Pure
+      public Access onClientAuthenticate(ClientAuthenticateRequest request, Context context) {
+        return deny();
+      }
+    };
+    for (HookSpec spec : new Handler(pure).loaded().getHooksList()) {
+      assertEquals(spec.getName().equals("client.authenticate"), spec.getPure(), spec.getName());
+    }
+    assertWrong(new Base() {
+      @Override
+      @Pure
+      public void onClientConnected(ClientConnectedRequest request, Context context) {}
+    }, "@Pure of onClientConnected", "only hooks with an answer");
   }
 
   @Test

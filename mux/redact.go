@@ -12,7 +12,7 @@ type Redaction uint8
 
 // The redactions.
 const (
-	RedactPassword       Redaction = iota // ClientInfo.password
+	RedactPassword       Redaction = iota // ClientInfo.password, and MQTT 5's Authentication-Data
 	RedactPayload                         // of a message
 	RedactUsername                        // of a client, and of a message's publisher
 	RedactPeerhost                        // of a client, and of a message's publisher
@@ -64,6 +64,9 @@ var redactable = func() (all [NumHooks]redactions) {
 		}
 		if row.props != 0 || row.userProps != 0 {
 			all[h] |= 1 << RedactUserProperties
+		}
+		if row.authenticating() {
+			all[h] |= 1 << RedactPassword
 		}
 	}
 	return all
@@ -119,7 +122,7 @@ func (s *Spec) Hidden(h Hook, wants []HookSpec) (hidden []Redaction) {
 func (e *Event) present(hide redactions) redactions {
 	hide &^= e.lacks
 	// What else there is can be somewhere else, too.
-	if e.seen&(1<<infoPassword) == 0 {
+	if e.seen&(1<<infoPassword) == 0 && !hooks[e.Hook].authenticating() {
 		hide &^= 1 << RedactPassword
 	}
 	if e.seen&(1<<infoCN) == 0 {
@@ -190,7 +193,9 @@ func redact(h Hook, body []byte, hide redactions) []byte {
 				return val, int(num) >= len(fields) || fields[num]&hide == 0
 			}), typ == protowire.BytesType
 		case row.props:
-			return val, !hide.has(RedactUserProperties) || typ == protowire.BytesType && !isNamed(val, userProperty)
+			may := typ == protowire.BytesType
+			return val, (!hide.has(RedactUserProperties) || may && !isNamed(val, userProperty)) &&
+				(!hide.has(RedactPassword) || !row.authenticating() || may && !isNamed(val, authenticationData))
 		case row.userProps:
 			return val, !hide.has(RedactUserProperties)
 		}
@@ -201,6 +206,13 @@ func redact(h Hook, body []byte, hide redactions) []byte {
 // userProperty is what EMQX up to 5.8 calls the user properties, as one
 // text, among the other properties.
 const userProperty = "User-Property"
+
+// authenticationData is the property with which MQTT 5's enhanced authentication
+// sends what a password would be. CONNECT and CONNACK have it.
+const authenticationData = "Authentication-Data"
+
+// authenticating says whether the hook's properties are those of CONNECT or CONNACK.
+func (row *hookInfo) authenticating() bool { return row.conn && row.props != 0 }
 
 func stripMessage(typ protowire.Type, msg []byte, hide redactions) ([]byte, bool) {
 	if hide&union(inMessage[:]) == 0 {

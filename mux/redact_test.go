@@ -44,6 +44,7 @@ func eachRedactable(m protoreflect.Message, r Redaction, f func(m protoreflect.M
 		fd := fields.Get(i)
 		switch {
 		case r == RedactUserProperties && (fd.Name() == "user_props" || fd.Name() == "props"),
+			r == RedactPassword && fd.Name() == "props" && m.Descriptor().Fields().ByName("conninfo") != nil,
 			(r == RedactUsername || r == RedactPeerhost) && fd.Name() == "headers",
 			r.String() == string(fd.Name()):
 			f(m, fd)
@@ -53,6 +54,9 @@ func eachRedactable(m protoreflect.Message, r Redaction, f func(m protoreflect.M
 		}
 	}
 }
+
+// redactedProperty is which of the properties a redaction names.
+var redactedProperty = map[Redaction]string{RedactUserProperties: "User-Property", RedactPassword: "Authentication-Data"}
 
 // plant puts the secret wherever the redaction names, and reports how often.
 func plant(m proto.Message, r Redaction) (n int) {
@@ -69,7 +73,7 @@ func plant(m proto.Message, r Redaction) (n int) {
 			p := l.NewElement()
 			set(p.Message(), "name", secret)
 			if fd.Name() == "props" { // as EMQX 5.0 writes them
-				set(p.Message(), "name", "User-Property")
+				set(p.Message(), "name", redactedProperty[r])
 			}
 			set(p.Message(), "value", secret)
 			l.Append(p)
@@ -93,7 +97,7 @@ func clearAll(m proto.Message, r Redaction) {
 			kept := 0
 			for i := range l.Len() {
 				p := l.Get(i)
-				if p.Message().Get(p.Message().Descriptor().Fields().ByName("name")).String() != "User-Property" {
+				if p.Message().Get(p.Message().Descriptor().Fields().ByName("name")).String() != redactedProperty[r] {
 					l.Set(kept, p)
 					kept++
 				}
@@ -217,6 +221,7 @@ func TestRedactedInOddRequests(t *testing.T) {
 		want []byte // nil: the event is refused
 	}{
 		{"password twice", RedactPassword, ClientConnected, info(text(4, secret), text(2, "c"), text(4, secret)), info(text(2, "c"))},
+		{"authentication data", RedactPassword, ClientConnack, join(info(text(2, "c")), appendBytesField(nil, 3, join(text(2, secret), text(1, "Authentication-Data"))), appendBytesField(nil, 3, text(1, "Other"))), join(info(text(2, "c")), appendBytesField(nil, 3, text(1, "Other")))},
 		{"client info twice", RedactPassword, ClientConnected, join(info(text(2, "c")), text(9, "x"), info(text(4, secret))), join(info(text(2, "c")), text(9, "x"), info())},
 		{"password of another wire type", RedactPassword, ClientConnected, info(wrapped(4, text(1, secret)), text(2, "c")), info(text(2, "c"))},
 		{"client info of another wire type", RedactPassword, ClientConnected, join(wrapped(1, text(4, secret)), info(text(2, "c"))), info(text(2, "c"))},

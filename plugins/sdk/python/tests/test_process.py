@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -288,3 +289,14 @@ def test_by_hand() -> None:
         assert "kitchen.py is a plugin of hookmux" in got.stderr
         assert "  client.authenticate\n" in got.stderr
         assert "providers:\n  - name: kitchen\n" in got.stderr
+
+
+def test_the_plugin_in_the_readme(tmp_path: Path) -> None:
+    readme = (Path(SRC).parent / "README.md").read_text()
+    program = tmp_path / "minimal.py"
+    program.write_text(readme.split("```python\n", 1)[1].split("```", 1)[0])
+    got = subprocess.run(
+        [sys.executable, program], env={"PYTHONPATH": SRC}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "minimal.py is a plugin of hookmux" in got.stderr
+    assert "It answers:\n  client.authorize\n" in got.stderr

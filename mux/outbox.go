@@ -3,6 +3,8 @@ package mux
 import (
 	"context"
 	"errors"
+	"math"
+	"math/bits"
 	"sync"
 	"time"
 )
@@ -12,7 +14,7 @@ import (
 // and far more than what keeps a stream busy. One event may always go. Each of the
 // lane's shards has its share, so that one slow client leaves the others theirs.
 const (
-	outboxShare = 16 // events of one shard
+	outboxShare = 32 // events of one shard
 	outboxBytes = 4 << 20
 )
 
@@ -27,10 +29,11 @@ type outbox struct {
 	empty chan struct{} // closed when the outbox is retired and nothing is open
 
 	mu      sync.Mutex
-	open    map[uint64]sent
+	open    [laneShards * outboxShare]sent // by place, in the order of the shares
 	shares  [laneShards]share
+	events  int    // that are open
 	bytes   int64  // of the open events
-	next    uint64 // id of the next event
+	posts   uint64 // so far
 	timer   *time.Timer
 	starved bool // somebody found the window full
 	retired bool // another link has taken over
@@ -39,20 +42,34 @@ type outbox struct {
 
 // share is what is open of one of the lane's shards.
 type share struct {
-	ids      []uint64  // oldest first; also of events that are no longer open
-	open     int       // how many are
+	taken    uint32    // the places of open, as bits
 	progress time.Time // of the last reply, or of the first event since there were none
 }
 
-// sent is an event that awaits its reply.
+// sent is an event that awaits its reply. Its id says how many there were before it,
+// and its place: that makes it unique, and found without a search.
 type sent struct {
-	ev    Event
-	shard int
-	done  func(error) // of the breaker
+	id   uint64 // 0: the place is free
+	ev   Event
+	done func(error) // of the breaker
+}
+
+const places = laneShards * outboxShare
+
+// oldest is the event of a shard that was sent before all others that are open, nil
+// if there is none.
+func (o *outbox) oldest(shard int) (first *sent) {
+	for i := range outboxShare {
+		s := &o.open[shard*outboxShare+i]
+		if s.id != 0 && (first == nil || s.id < first.id) {
+			first = s
+		}
+	}
+	return first
 }
 
 func newOutbox(l *lane, conn Streamer) *outbox {
-	o := &outbox{lane: l, conn: conn, empty: make(chan struct{}), open: make(map[uint64]sent), next: 1}
+	o := &outbox{lane: l, conn: conn, empty: make(chan struct{})}
 	conn.Replies(o.replied)
 	return o
 }
@@ -86,7 +103,7 @@ func (o *outbox) post(lk *link, ev *Event, shard int) postResult {
 	switch {
 	case o.closed:
 		return linkGone
-	case s.open >= outboxShare, len(o.open) > 0 && o.bytes+cost(ev) > outboxBytes:
+	case s.taken == math.MaxUint32, o.events > 0 && o.bytes+cost(ev) > outboxBytes:
 		o.starved = true
 		return windowFull
 	}
@@ -95,7 +112,10 @@ func (o *outbox) post(lk *link, ev *Event, shard int) postResult {
 		return notPostable
 	}
 	timeout := o.lane.p.current().spec.Timeout
-	if err := o.conn.Post(o.next, ev.Hook, ev.client, ev.redacted(ev.Body, lk.hide[ev.Hook]), timeout); err != nil {
+	bit := bits.TrailingZeros32(^s.taken)
+	place := shard*outboxShare + bit
+	id := (o.posts+1)*places + uint64(place)
+	if err := o.conn.Post(id, ev.Hook, ev.client, ev.redacted(ev.Body, lk.hide[ev.Hook]), timeout); err != nil {
 		done(errNotItsFault)
 		if errors.Is(err, ErrNoRoom) {
 			return windowFull
@@ -103,14 +123,14 @@ func (o *outbox) post(lk *link, ev *Event, shard int) postResult {
 		return linkGone
 	}
 	o.lane.workers.Add(1)
-	o.open[o.next] = sent{*ev, shard, done}
+	o.open[place] = sent{id, *ev, done}
+	o.posts++
+	o.events++
 	o.bytes += cost(ev)
-	if s.open == 0 {
-		s.ids, s.progress = s.ids[:0], time.Now()
+	if s.taken == 0 {
+		s.progress = time.Now()
 	}
-	s.open++
-	s.ids = append(s.ids, o.next)
-	o.next++
+	s.taken |= 1 << bit
 	if o.timer == nil {
 		o.timer = time.AfterFunc(timeout, o.expire)
 	}
@@ -120,13 +140,14 @@ func (o *outbox) post(lk *link, ev *Event, shard int) postResult {
 // replied takes the provider's reply to an event.
 func (o *outbox) replied(id uint64, err error) {
 	o.mu.Lock()
-	s, ok := o.open[id]
-	starved := ok && o.remove(id, &s)
-	o.mu.Unlock()
-	if !ok {
+	place := &o.open[id%places]
+	if id == 0 || place.id != id {
+		o.mu.Unlock()
 		o.lane.p.stats.Late.Add(1)
 		return
 	}
+	s, starved := o.remove(place)
+	o.mu.Unlock()
 	if starved {
 		o.room.broadcast()
 	}
@@ -144,25 +165,21 @@ func (o *outbox) replied(id uint64, err error) {
 	o.settle(&s, f.reason, f.err)
 }
 
-// remove takes out an open event, with o.mu held, and reports whether somebody
-// waits for the room.
-func (o *outbox) remove(id uint64, s *sent) (starved bool) {
-	delete(o.open, id)
+// remove takes an open event out of its place, with o.mu held, and reports
+// whether somebody waits for the room.
+func (o *outbox) remove(place *sent) (s sent, starved bool) {
+	s, *place = *place, sent{}
+	o.events--
 	o.bytes -= cost(&s.ev)
-	sh := &o.shares[s.shard]
-	sh.open--
+	at := s.id % places
+	sh := &o.shares[at/outboxShare]
+	sh.taken &^= 1 << (at % outboxShare)
 	sh.progress = time.Now()
-	for len(sh.ids) > 0 { // the oldest open one comes first
-		if _, open := o.open[sh.ids[0]]; open {
-			break
-		}
-		sh.ids = sh.ids[1:]
-	}
-	starved, o.starved = o.starved || o.retired && sh.open == 0, false
-	if o.retired && len(o.open) == 0 {
+	starved, o.starved = o.starved || o.retired && sh.taken == 0, false
+	if o.retired && o.events == 0 {
 		o.end()
 	}
-	return starved
+	return s, starved
 }
 
 func (o *outbox) settle(s *sent, r Reason, err error) {
@@ -179,14 +196,12 @@ func (o *outbox) expire() {
 	o.mu.Lock()
 	for i := range o.shares {
 		sh := &o.shares[i]
-		if sh.open > 0 && now.Sub(sh.progress) >= timeout {
-			id := sh.ids[0]
-			s := o.open[id]
-			o.remove(id, &s)
-			o.conn.Cancel(id)
+		if sh.taken != 0 && now.Sub(sh.progress) >= timeout {
+			s, _ := o.remove(o.oldest(i))
+			o.conn.Cancel(s.id)
 			late = append(late, s)
 		}
-		if left := timeout - now.Sub(sh.progress); sh.open > 0 && (again < 0 || left < again) {
+		if left := timeout - now.Sub(sh.progress); sh.taken != 0 && (again < 0 || left < again) {
 			again = left
 		}
 	}
@@ -210,16 +225,21 @@ func (o *outbox) expire() {
 // close gives up all that is open, for the reason r, and takes nothing more.
 func (o *outbox) close(r Reason, err error) {
 	o.mu.Lock()
-	open := o.open
-	o.open, o.shares, o.closed = nil, [laneShards]share{}, true
+	var open []sent
+	for i := range o.open {
+		if o.open[i].id != 0 {
+			open = append(open, o.open[i])
+		}
+	}
+	clear(o.open[:])
+	o.shares, o.events, o.bytes, o.closed = [laneShards]share{}, 0, 0, true
 	if o.timer != nil {
 		o.timer.Stop()
 	}
 	o.mu.Unlock()
-	for id := range open {
-		s := open[id]
-		s.done(errNotItsFault)
-		o.settle(&s, r, err)
+	for i := range open {
+		open[i].done(errNotItsFault)
+		o.settle(&open[i], r, err)
 	}
 	o.room.broadcast()
 }
@@ -229,7 +249,7 @@ func (o *outbox) retire() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.retired = true
-	if len(o.open) == 0 && !o.closed {
+	if o.events == 0 && !o.closed {
 		o.end()
 	}
 }
@@ -246,7 +266,7 @@ func (o *outbox) end() {
 func (o *outbox) awaitShard(shard int) <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.shares[shard].open == 0 {
+	if o.shares[shard].taken == 0 {
 		return nil
 	}
 	o.starved = true

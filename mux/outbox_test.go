@@ -13,15 +13,24 @@ import (
 // fakeStream is a Streamer whose provider replies when the test says so.
 type fakeStream struct {
 	fake
-	replied func(id uint64, err error)
+	handle func(id uint64, err error)
 
 	mu       sync.Mutex
-	ids      []uint64
-	canceled []uint64
+	posted   []uint64 // ids; the tests number events from 1, in the order in which they were posted
+	ids      []uint64 // numbers of those without a reply
+	canceled []uint64 // numbers
 	gone     bool
 }
 
-func (f *fakeStream) Replies(handled func(id uint64, err error)) { f.replied = handled }
+func (f *fakeStream) Replies(handled func(id uint64, err error)) { f.handle = handled }
+
+// replied is the reply to the nth event.
+func (f *fakeStream) replied(n uint64, err error) {
+	f.mu.Lock()
+	id := f.posted[n-1]
+	f.mu.Unlock()
+	f.handle(id, err)
+}
 
 func (f *fakeStream) Post(id uint64, h Hook, _, req []byte, _ time.Duration) error {
 	f.mu.Lock()
@@ -29,7 +38,11 @@ func (f *fakeStream) Post(id uint64, h Hook, _, req []byte, _ time.Duration) err
 	if f.gone {
 		return ErrNotSent
 	}
-	f.ids = append(f.ids, id)
+	if slices.Contains(f.posted, id) {
+		panic("an id is used twice")
+	}
+	f.posted = append(f.posted, id)
+	f.ids = append(f.ids, uint64(len(f.posted)))
 	f.record(h, req)
 	return nil
 }
@@ -37,7 +50,7 @@ func (f *fakeStream) Post(id uint64, h Hook, _, req []byte, _ time.Duration) err
 func (f *fakeStream) Cancel(id uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.canceled = append(f.canceled, id)
+	f.canceled = append(f.canceled, uint64(slices.Index(f.posted, id)+1))
 }
 
 // replyToAll replies to everything that has been posted since the last time.

@@ -44,15 +44,15 @@ type pause struct {
 }
 
 // Nobody waits for a notification, so the batches may take a moment to grow: that
-// saves both sides most of their system calls and goroutine switches. The moment is a
-// fiftieth of what people notice.
+// saves both sides most of their system calls and goroutine switches, and half of the CPU
+// of a notification. The moment is a twentieth of what people notice.
 //
 // Decisions are sent at once when the plugin has nothing to do. While it is busy,
 // they wait for its next replies, but no longer than a system call or two would take:
 // as Nagle's algorithm has it, so that one caller waits for nothing and many share
 // the way.
 var (
-	notificationPause = pause{most: 2 * time.Millisecond, events: 64}
+	notificationPause = pause{most: 5 * time.Millisecond, events: 128}
 	decisionPause     = pause{most: 200 * time.Microsecond, events: 32, onlyBehind: true}
 )
 

@@ -48,16 +48,16 @@ type pause struct {
 // of a notification. The moment is a twentieth of what people notice.
 //
 // Decisions are sent at once when the plugin has nothing to do. While it is busy,
-// they wait for its next replies, but no longer than a system call or two would take:
-// as Nagle's algorithm has it, so that one caller waits for nothing and many share
-// the way.
+// they wait for its next replies, as Nagle's algorithm has it: so that one caller
+// waits for nothing and many share the way. A plugin whose replies do not come within
+// the pause is not waited for the next inVain times.
 var (
 	notificationPause = pause{most: 5 * time.Millisecond, events: 128}
-	decisionPause     = pause{most: 200 * time.Microsecond, events: 32, onlyBehind: true}
+	decisionPause     = pause{most: time.Millisecond, events: 64, onlyBehind: true}
 )
 
 // inVain is how many batches of decisions go out at once after a pause that no
-// reply has ended: a plugin that takes its time is not waited for.
+// reply has ended.
 const inVain = 64
 
 func openStream(ctx context.Context, cc *grpc.ClientConn, method string, p pause) (*stream, error) {

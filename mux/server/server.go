@@ -55,6 +55,9 @@ func New(m *mux.Mux) *Server {
 			// Goroutines that have grown their stack for one call serve the next: an
 			// eighth of the CPU of an event. More calls at a time get one of their own.
 			grpc.NumStreamWorkers(streamWorkers),
+			// Fixed windows, so that grpc-go does not measure the bandwidth with a ping
+			// for every few requests. Left to itself it would go up to 16 MB.
+			grpc.InitialWindowSize(1<<20), grpc.InitialConnWindowSize(4<<20),
 		),
 		health: health.NewServer(),
 	}

@@ -11,6 +11,7 @@ import (
 // timer and a place among its parent's children, is made when it is asked for.
 type event struct {
 	id      uint64
+	hook    uint64
 	method  method
 	request []byte // a view into the batch it came in
 	// timeoutUs is set of notifications only: their time runs from when the

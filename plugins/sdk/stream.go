@@ -143,6 +143,9 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 			return
 		}
 		if s.waitsForEach {
+			if s.window.full() {
+				s.handling.handled() // what it waits for may be in this batch
+			}
 			if stopped = s.window.wait(s.ctx); stopped != nil {
 				return
 			}
@@ -152,7 +155,7 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 			return
 		}
 		s.window.enter(len(in.Request))
-		e := &event{id: in.ID, request: in.Request, method: s.methods.of(in.Hook), stream: s.ctx}
+		e := &event{id: in.ID, hook: in.Hook, request: in.Request, method: s.methods.of(in.Hook), stream: s.ctx}
 		switch {
 		case !s.waitsForEach:
 			e.timeoutUs = in.TimeoutUs

@@ -47,6 +47,13 @@ func (w *window) leave(events, bytes int) {
 	}
 }
 
+// full reports whether wait would wait.
+func (w *window) full() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.events >= w.maxEvents || w.bytes >= w.maxBytes
+}
+
 // wait returns when there is room, or with ctx's error. The first event always
 // has room, however large.
 func (w *window) wait(ctx context.Context) error {

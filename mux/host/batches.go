@@ -50,15 +50,18 @@ type pause struct {
 // Decisions are sent at once when the plugin has nothing to do. While it is busy,
 // they wait for its next replies, as Nagle's algorithm has it: so that one caller
 // waits for nothing and many share the way. A plugin whose replies do not come within
-// the pause is not waited for the next inVain times.
+// the pause is hardly waited for at all.
 var (
 	notificationPause = pause{most: 5 * time.Millisecond, events: 128}
 	decisionPause     = pause{most: time.Millisecond, events: 64, onlyBehind: true}
 )
 
-// inVain is how many batches of decisions go out at once after a pause that no
-// reply has ended.
-const inVain = 64
+// After a pause that no reply has ended, so many batches of decisions go out at
+// once, and twice as many after the next such pause.
+const (
+	fewestSkips = 8
+	mostSkips   = 1024
+)
 
 func openStream(ctx context.Context, cc *grpc.ClientConn, method string, p pause) (*stream, error) {
 	desc := grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
@@ -137,13 +140,18 @@ func (s *stream) write() error {
 	defer over.Stop()
 	stuck := time.AfterFunc(time.Hour, s.stuck)
 	defer stuck.Stop()
-	vain := 0
+	skip, skips := 0, fewestSkips
 	for range s.wake {
 		switch {
-		case s.pause.onlyBehind && (vain > 0 || s.unanswered.Load() <= 0):
-			vain = max(vain-1, 0)
-		case !s.gather(over) && s.pause.onlyBehind:
-			vain = inVain
+		case !s.pause.onlyBehind:
+			s.gather(over)
+		case s.unanswered.Load() <= 0:
+		case skip > 0:
+			skip--
+		case s.gather(over):
+			skips = fewestSkips
+		default:
+			skip, skips = skips, min(skips*2, mostSkips)
 		}
 		runtime.Gosched() // who is about to write gets into this batch
 		s.mu.Lock()

@@ -77,7 +77,12 @@ func (n *notifications) handle(e *event, key []byte) {
 	}
 }
 
-func (n *notifications) handled() {
+func (n *notifications) handled() bool {
+	n.flush()
+	return true
+}
+
+func (n *notifications) flush() {
 	if len(n.touched) == 0 {
 		return
 	}
@@ -137,7 +142,7 @@ func (n *notifications) work() {
 			n.mu.Unlock()
 			busy.Store(false)
 			late.Stop()
-			n.stream.replies.wakeWriter()
+			n.stream.reply()
 			n.mu.Lock()
 		}
 		for len(n.ready) == 0 {

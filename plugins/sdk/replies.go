@@ -62,7 +62,14 @@ func (r *replies) wakeWriter() {
 	}
 }
 
-// take is the batch so far, for the writer.
+// some says whether there are replies to be sent.
+func (r *replies) some() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ready.events > 0
+}
+
+// take is the batch so far, for who sends it.
 func (r *replies) take() (b []byte, events, bytes int) {
 	r.mu.Lock()
 	ready := r.ready

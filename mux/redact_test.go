@@ -137,7 +137,7 @@ type eager struct{ fakeStream }
 
 func (e *eager) Post(id uint64, h Hook, client, req []byte, d time.Duration) error {
 	err := e.fakeStream.Post(id, h, client, req, d)
-	go e.replied(id, nil)
+	go e.handle(id, nil)
 	return err
 }
 

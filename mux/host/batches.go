@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -136,9 +137,9 @@ var errStreamEnded = errors.New("the plugin ended its stream")
 
 // write sends batches until the stream ends, and says why it did.
 func (s *stream) write() error {
-	over := time.NewTimer(time.Hour) // of a pause
-	defer over.Stop()
-	stuck := time.AfterFunc(time.Hour, s.stuck)
+	over := time.NewTimer(0) // of a pause
+	over.Stop()
+	stuck := time.AfterFunc(math.MaxInt64, s.stuck)
 	defer stuck.Stop()
 	skip, skips := 0, fewestSkips
 	for range s.wake {

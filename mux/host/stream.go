@@ -27,7 +27,9 @@ type streamConn struct {
 	timer *time.Timer // ends those whose deadline has come
 	due   time.Time   // when it does; zero: it is not set
 	next  atomic.Uint64
-	late  *atomic.Int64 // counts replies nobody waits for any more
+	// waiters are channels on which decisions await their reply.
+	waiters sync.Pool
+	late    *atomic.Int64 // counts replies nobody waits for any more
 
 	posted  atomic.Uint64 // notifications
 	replies atomic.Uint64 // to decisions that were not open, or to notifications
@@ -55,6 +57,7 @@ type reply struct {
 // openStreams opens both streams. They end with ctx.
 func openStreams(ctx context.Context, cc *grpc.ClientConn, late *atomic.Int64) (*streamConn, error) {
 	c := &streamConn{open: make(map[uint64]asked), late: late, broken: make(chan struct{})}
+	c.waiters.New = func() any { return make(chan reply, 1) }
 	var err error
 	if c.decisions, err = openStream(ctx, cc, pluginv1.Plugin_Decide_FullMethodName, decisionPause); err != nil {
 		return nil, fmt.Errorf("open the stream for decisions: %w", err)
@@ -76,7 +79,7 @@ func (c *streamConn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte
 		return nil, err
 	}
 	e := batch.Event{ID: c.next.Add(1), Hook: wireHook(h), Request: req}
-	a := asked{got: waiters.Get().(chan reply)}
+	a := asked{got: c.waiters.Get().(chan reply)}
 	if d, ok := ctx.Deadline(); ok {
 		e.TimeoutUs = micros(time.Until(d))
 		a.deadline = d
@@ -89,17 +92,17 @@ func (c *streamConn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte
 	}
 	if err := c.decisions.event(&e); err != nil {
 		if _, ok := c.take(e.ID); ok { // else a reply, that the stream has ended, is about to come
-			waiters.Put(a.got)
+			c.waiters.Put(a.got)
 		}
 		return nil, err
 	}
 	select {
 	case r := <-a.got:
-		waiters.Put(a.got)
+		c.waiters.Put(a.got)
 		return r.answer, r.err
 	case <-ctx.Done():
 		if _, ok := c.take(e.ID); ok { // else a reply is about to come
-			waiters.Put(a.got)
+			c.waiters.Put(a.got)
 		}
 		c.decisions.cancel(e.ID)
 		return nil, ctx.Err()
@@ -157,9 +160,6 @@ func (c *streamConn) expire() {
 		c.decisions.cancel(id)
 	}
 }
-
-// waiters are channels on which decisions await their reply.
-var waiters = sync.Pool{New: func() any { return make(chan reply, 1) }}
 
 // Notify implements mux.Conn. It goes with the decisions, since somebody waits.
 func (c *streamConn) Notify(ctx context.Context, h mux.Hook, req []byte) error {

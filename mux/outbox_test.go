@@ -38,9 +38,6 @@ func (f *fakeStream) Post(id uint64, h Hook, _, req []byte, _ time.Duration) err
 	if f.gone {
 		return ErrNotSent
 	}
-	if slices.Contains(f.posted, id) {
-		panic("an id is used twice")
-	}
 	f.posted = append(f.posted, id)
 	f.ids = append(f.ids, uint64(len(f.posted)))
 	f.record(h, req)

@@ -127,7 +127,7 @@ func TestOneProviderMisbehaves(t *testing.T) {
 }
 
 // underWay is how many notifications may be on their way to one plugin.
-var underWay = map[int]int{handshake.Unary: 16, handshake.Stream: 256}
+var underWay = map[int]int{handshake.Unary: 16, handshake.Stream: 512}
 
 var (
 	vTrue, vFalse = true, false

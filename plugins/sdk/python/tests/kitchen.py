@@ -73,6 +73,8 @@ class Kitchen(Notes, hookmux.Plugin):
         return hookmux.no_opinion()
 
     async def on_client_authorize(self, request: hookmux.ClientAuthorizeRequest) -> hookmux.Access:
+        if request.topic == "cancels itself":
+            raise asyncio.CancelledError
         try:
             await asyncio.sleep(float(request.topic))
         except asyncio.CancelledError:

@@ -92,6 +92,7 @@ def test_an_exception_is_that_calls_error(either: Protocol) -> None:
     assert line["method"] == "on_client_authenticate"
     assert "kitchen.py" in line["stack"]
     assert "SystemExit" in either.error(auth("exit"))
+    assert "canceled" in either.error(hookmux.ClientAuthorizeRequest(topic="cancels itself"))
     assert "returned None: return hookmux.allow()" in either.error(auth("none"))
     assert either.ask(auth("allow")).bool_result
 
@@ -122,6 +123,8 @@ def test_cancel(start: Start) -> None:
     decide.send(canceled=(plain, awaits, 12345))
     assert decide.reply(plain).answer
     assert decide.reply(awaits).error == "canceled"
+    h.shutdown()
+    assert "ERROR" not in h.stop()[1]
 
 
 def test_loaded(start: Start) -> None:

@@ -73,12 +73,14 @@ class Method:
             current.set(None)
 
     async def run(self, call: Call) -> bytes:
-        """Run an async method until its time is over. Raises CallError and nothing else."""
+        """Run an async method until its time is over. Raises CallError, or CancelledError."""
         current.set(call)
         try:
             async with asyncio.timeout(call.remaining()):
                 request = self._decode(call.request)
                 return self._encode(await self.function(request), request)
+        except asyncio.CancelledError:
+            raise  # or asyncio would log that nobody has looked at it
         except BaseException as err:
             raise self._failed(err) from None
 

@@ -51,6 +51,11 @@ class Unary:
             except CallError as err:
                 await context.abort(grpc.StatusCode[err.kind], str(err))
                 raise
+            except asyncio.CancelledError:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise  # hookmux has given up the call
+                await context.abort(grpc.StatusCode.CANCELLED, f"{method.hook.method}: canceled")
+                raise
             finally:
                 call.canceled = True
                 self._under_way -= 1

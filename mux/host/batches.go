@@ -51,18 +51,15 @@ type pause struct {
 // Decisions are sent at once when the plugin has nothing to do. While it is busy,
 // they wait for its next replies, as Nagle's algorithm has it: so that one caller
 // waits for nothing and many share the way. A plugin whose replies do not come within
-// the pause is hardly waited for at all.
+// the pause is not waited for the next inVain times.
 var (
 	notificationPause = pause{most: 5 * time.Millisecond, events: 128}
 	decisionPause     = pause{most: time.Millisecond, events: 64, onlyBehind: true}
 )
 
-// After a pause that no reply has ended, so many batches of decisions go out at
-// once, and twice as many after the next such pause.
-const (
-	fewestSkips = 8
-	mostSkips   = 1024
-)
+// inVain is how many batches of decisions go out at once after a pause that no
+// reply has ended.
+const inVain = 64
 
 func openStream(ctx context.Context, cc *grpc.ClientConn, method string, p pause) (*stream, error) {
 	desc := grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
@@ -141,18 +138,13 @@ func (s *stream) write() error {
 	over.Stop()
 	stuck := time.AfterFunc(math.MaxInt64, s.stuck)
 	defer stuck.Stop()
-	skip, skips := 0, fewestSkips
+	vain := 0
 	for range s.wake {
 		switch {
-		case !s.pause.onlyBehind:
-			s.gather(over)
-		case s.unanswered.Load() <= 0:
-		case skip > 0:
-			skip--
-		case s.gather(over):
-			skips = fewestSkips
-		default:
-			skip, skips = skips, min(skips*2, mostSkips)
+		case s.pause.onlyBehind && (vain > 0 || s.unanswered.Load() <= 0):
+			vain = max(vain-1, 0)
+		case !s.gather(over) && s.pause.onlyBehind:
+			vain = inVain
 		}
 		runtime.Gosched() // who is about to write gets into this batch
 		s.mu.Lock()

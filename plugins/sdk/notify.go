@@ -77,12 +77,7 @@ func (n *notifications) handle(e *event, key []byte) {
 	}
 }
 
-func (n *notifications) handled() bool {
-	n.flush()
-	return true
-}
-
-func (n *notifications) flush() {
+func (n *notifications) handled() {
 	if len(n.touched) == 0 {
 		return
 	}
@@ -142,7 +137,7 @@ func (n *notifications) work() {
 			n.mu.Unlock()
 			busy.Store(false)
 			late.Stop()
-			n.stream.reply()
+			n.stream.replies.wakeWriter()
 			n.mu.Lock()
 		}
 		for len(n.ready) == 0 {

@@ -62,14 +62,7 @@ func (r *replies) wakeWriter() {
 	}
 }
 
-// some says whether there are replies to be sent.
-func (r *replies) some() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ready.events > 0
-}
-
-// take is the batch so far, for who sends it.
+// take is the batch so far, for the writer.
 func (r *replies) take() (b []byte, events, bytes int) {
 	r.mu.Lock()
 	ready := r.ready

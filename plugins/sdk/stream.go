@@ -72,11 +72,8 @@ func (s *streams) service() *grpc.ServiceDesc {
 type handling interface {
 	// handle sees to it that the event is answered. It does not wait for that.
 	handle(e *event, key []byte)
-	// handled is called after the last event of a batch. It may handle events itself;
-	// when that takes long, another goroutine goes on reading, and it answers false.
-	handled() (readOn bool)
-	// flush sees to it that the events so far are handled, without waiting for that.
-	flush()
+	// handled is called after the last event of a batch.
+	handled()
 	// cancel ends the context of an event that is under way.
 	cancel(id uint64)
 	// close lets go of the goroutines, once there are no more events.
@@ -97,8 +94,6 @@ type stream struct {
 	// batch can be too many; others are taken a batch at a time.
 	waitsForEach bool
 
-	sending sync.Mutex // held while replies are sent, and from the stream's end on
-
 	mu   sync.Mutex
 	read error // why reading has ended: io.EOF, or what the stream ends with
 }
@@ -115,41 +110,28 @@ func (s *streams) serve(grpcStream grpc.ServerStream, maxEvents int, newHandling
 	st.handling = newHandling(st)
 	defer context.AfterFunc(ctx, st.replies.wakeWriter)()
 	defer context.AfterFunc(s.ended, st.replies.wakeWriter)()
-	go st.readAll()
+	go func() {
+		defer st.handling.close()
+		st.readEnded(st.readAll())
+	}()
 	defer st.replies.close()
-	err := st.writeAll()
-	st.sending.Lock() // nothing may be sent once this has returned
-	return err
+	return st.writeAll()
 }
 
-// readAll reads until there is nothing more to read, or another goroutine does.
-func (s *stream) readAll() {
+// readAll reads until there is nothing more to read.
+func (s *stream) readAll() error {
 	for {
-		readOn, err := s.readOne()
-		if err != nil {
-			s.readEnded(err)
-			s.handling.close()
-			return
+		if err := s.window.wait(s.ctx); err != nil {
+			return err
 		}
-		if !readOn {
-			return
+		var b rawcodec.Message
+		if err := s.RecvMsg(&b); err != nil {
+			return err
+		}
+		if err := s.readBatch(b, time.Now()); err != nil {
+			return err
 		}
 	}
-}
-
-func (s *stream) readOne() (readOn bool, err error) {
-	if err := s.window.wait(s.ctx); err != nil {
-		return true, err
-	}
-	var b rawcodec.Message
-	if err := s.RecvMsg(&b); err != nil {
-		return true, err
-	}
-	if err := s.readBatch(b, time.Now()); err != nil {
-		s.handling.flush()
-		return true, err
-	}
-	return s.handling.handled(), nil
 }
 
 var errStopping = errors.New("the plugin is stopping")
@@ -162,7 +144,7 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 		}
 		if s.waitsForEach {
 			if s.window.full() {
-				s.handling.flush() // it may be these that it would wait for
+				s.handling.handled() // what it waits for may be in this batch
 			}
 			if stopped = s.window.wait(s.ctx); stopped != nil {
 				return
@@ -187,6 +169,7 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 		}
 		s.handling.handle(e, in.Key)
 	}, s.handling.cancel)
+	s.handling.handled()
 	if err != nil {
 		return status.Error(codes.InvalidArgument, "the batch is malformed")
 	}
@@ -198,33 +181,6 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 func deadline(now time.Time, timeoutUs uint64) time.Time {
 	const most = 24 * time.Hour
 	return now.Add(time.Duration(min(timeoutUs, uint64(most/time.Microsecond))) * time.Microsecond)
-}
-
-// reply sends the replies that are there. Who has handled a batch does it itself: to
-// have the writer do it is a wake more.
-func (s *stream) reply() {
-	if !s.sending.TryLock() {
-		s.replies.wakeWriter()
-		return
-	}
-	err := s.send()
-	s.sending.Unlock()
-	s.mu.Lock()
-	ended := s.read != nil
-	s.mu.Unlock()
-	if ended || err != nil || s.replies.some() { // the writer ends the stream
-		s.replies.wakeWriter()
-	}
-}
-
-// send sends the replies that are there, with s.sending held.
-func (s *stream) send() error {
-	b, events, bytes := s.replies.take()
-	if events == 0 {
-		return nil
-	}
-	defer s.replies.leave(events, bytes)
-	return s.SendMsg(rawcodec.Message(b))
 }
 
 func (s *stream) readEnded(err error) {
@@ -241,11 +197,12 @@ func (s *stream) writeAll() error {
 		<-s.replies.wake
 		runtime.Gosched()             // who is about to reply gets into this batch
 		ended := s.ended.Err() != nil // before the last replies are taken
-		s.sending.Lock()
-		err := s.send()
-		s.sending.Unlock()
-		if err != nil {
-			return err
+		if b, events, bytes := s.replies.take(); events > 0 {
+			if err := s.SendMsg(rawcodec.Message(b)); err != nil {
+				s.replies.leave(events, bytes)
+				return err
+			}
+			s.replies.leave(events, bytes)
 		}
 		s.mu.Lock()
 		read := s.read

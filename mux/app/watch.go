@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,11 +15,12 @@ import (
 )
 
 const (
-	// watchRest is how long the files must be left alone before they are looked at:
-	// who writes one may not be done.
+	// watchRest is how long the files must stay the same before they are read: who
+	// writes one may not be done.
 	watchRest = 200 * time.Millisecond
-	// watchRetry is how soon a folder that is not there is looked for again.
-	watchRetry = time.Second
+	// watchEvery is how often the files are looked at in any case: nothing tells that
+	// a folder further up was replaced, or a file on another machine's disk.
+	watchEvery = 2 * time.Second
 )
 
 // setWatch begins or ends the watch as the config says, and has it look at what
@@ -38,7 +40,8 @@ func (a *App) setWatch(cfg *config.Config) {
 		}
 		var ctx context.Context
 		ctx, a.endWatch = context.WithCancel(a.life)
-		a.running.Go(func() { a.watch(ctx, w) })
+		seen := a.contents()
+		a.running.Go(func() { a.watch(ctx, w, seen) })
 	default:
 		select {
 		case a.rewatch <- struct{}{}:
@@ -49,34 +52,49 @@ func (a *App) setWatch(cfg *config.Config) {
 
 // watch reloads the config after it, or a file that it refers to, has changed. It
 // watches the folders, because editors and Kubernetes do not write files but put
-// others in their place.
-func (a *App) watch(ctx context.Context, w *fsnotify.Watcher) {
+// others in their place. seen is what was read last.
+func (a *App) watch(ctx context.Context, w *fsnotify.Watcher, seen map[string]content) {
 	defer func() { _ = w.Close() }()
-	seen := make(map[string]content)
-	a.changed(seen)
-	look := time.NewTimer(0) // what happened before the folders were watched
+	var found map[string]content // what the last look found, if that is not what was read
+	due := true                  // a look is
+	look := time.NewTimer(0)     // what happened before the folders were watched
+	every := time.NewTicker(watchEvery)
 	defer look.Stop()
+	defer every.Stop()
 	for {
-		var again <-chan time.Time
-		if !a.watchFolders(w) {
-			again = time.After(watchRetry)
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.Events:
-			look.Reset(watchRest)
+		case <-look.C:
+			due = false
+			a.watchFolders(w)
+			now := a.contents()
+			switch {
+			case !changed(seen, now): // but perhaps it refers to other files
+				found = nil
+				maps.Copy(seen, now)
+			case found != nil && maps.Equal(found, now):
+				found = nil
+				maps.Copy(seen, now)
+				_, _ = a.Reload(ctx) // which logs what came of it
+			default:
+				found, due = now, true
+				look.Reset(watchRest)
+			}
+			continue
+		case <-a.rewatch:
+			found, due = nil, true
+			look.Reset(0)
+			continue
 		case err := <-w.Errors: // some were lost, perhaps
 			a.log.Warn("the watch of the config may have missed something: it is looked at", "error", err)
+		case <-w.Events:
+		case <-every.C:
+		}
+		// Whatever else is written in the folders, and however often, does not put it off.
+		if !due {
+			due = true
 			look.Reset(watchRest)
-		case <-again:
-			look.Reset(watchRest)
-		case <-a.rewatch:
-			a.changed(seen)
-		case <-look.C:
-			if a.changed(seen) {
-				_, _ = a.Reload(ctx) // which logs what came of it
-			}
 		}
 	}
 }
@@ -88,37 +106,40 @@ func (a *App) watched() []string {
 	return append([]string{a.opts.ConfigPath}, a.cfg.Files...)
 }
 
-// watchFolders watches the folders of all files, and of what they are links to. It
-// says whether all are there.
-func (a *App) watchFolders(w *fsnotify.Watcher) (all bool) {
-	all = true
+// watchFolders watches the folders of all files, and of what they are links to, as
+// far as they are there.
+func (a *App) watchFolders(w *fsnotify.Watcher) {
 	for _, path := range a.watched() {
-		all = w.Add(filepath.Dir(path)) == nil && all
+		_ = w.Add(filepath.Dir(path))
 		if to, err := filepath.EvalSymlinks(path); err == nil {
 			_ = w.Add(filepath.Dir(to))
 		}
 	}
-	return all
 }
 
 // content is a hash of what a file holds.
 type content [sha256.Size]byte
 
-// changed takes into seen what the files hold, and says whether any that was seen
-// before holds something else now. One that is missing is not seen: whoever removed
-// it may be about to put another in its place.
-func (a *App) changed(seen map[string]content) (changed bool) {
+// contents is what the files hold that are there.
+func (a *App) contents() map[string]content {
+	all := make(map[string]content)
 	for _, path := range a.watched() {
-		now, err := contentOf(path)
-		if err != nil {
-			continue
+		if c, err := contentOf(path); err == nil {
+			all[path] = c
 		}
-		if before, ok := seen[path]; ok && before != now {
-			changed = true
-		}
-		seen[path] = now
 	}
-	return changed
+	return all
+}
+
+// changed says whether any file holds something else now. One that is missing is
+// not meant: whoever removed it may be about to put another in its place.
+func changed(seen, now map[string]content) bool {
+	for path, c := range now {
+		if was, ok := seen[path]; ok && was != c {
+			return true
+		}
+	}
+	return false
 }
 
 func contentOf(path string) (c content, err error) {

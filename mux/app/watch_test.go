@@ -104,3 +104,79 @@ func TestWatchSeesLinksThatAreSwapped(t *testing.T) {
 		muxtest.Eventually(t, fmt.Sprintf("a timeout of %s", want), func() bool { return s.Config().Providers[0].Timeout == want })
 	}
 }
+
+// Deployment tools swap a link, or a folder, further up.
+func TestWatchSeesFoldersThatAreReplaced(t *testing.T) {
+	t.Parallel()
+	for name, replace := range map[string]func(top string) error{
+		"a link": func(top string) error {
+			return errors.Join(os.Symlink("v2", filepath.Join(top, "new")), os.Rename(filepath.Join(top, "new"), filepath.Join(top, "current")))
+		},
+		"a folder": func(top string) error {
+			return errors.Join(os.Rename(filepath.Join(top, "v1"), filepath.Join(top, "v0")), os.Rename(filepath.Join(top, "v2"), filepath.Join(top, "v1")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			top := t.TempDir()
+			for n := 1; n <= 2; n++ {
+				dir := filepath.Join(top, fmt.Sprint("v", n), "etc")
+				if err := os.MkdirAll(dir, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				put(t, filepath.Join(dir, "hookmux.yaml"), file(t, top, 1000+n, ""))
+			}
+			if err := os.Symlink("v1", filepath.Join(top, "current")); err != nil {
+				t.Fatal(err)
+			}
+			s := watching(t, filepath.Join(top, "current", "etc", "hookmux.yaml"))
+			if err := replace(top); err != nil {
+				t.Fatal(err)
+			}
+			s.until(t, `msg="reload done" changes="changed one"`)
+		})
+	}
+}
+
+// A folder in which something is written all the time, such as a log.
+func TestWatchOfABusyFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "hookmux.yaml")
+	put(t, path, file(t, dir, 1000, ""))
+	s := watching(t, path)
+	busy, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-busy:
+				return
+			case <-time.After(10 * time.Millisecond):
+				_ = os.WriteFile(filepath.Join(dir, "log"), nil, 0o600)
+			}
+		}
+	}()
+	defer func() { close(busy); <-done }()
+	put(t, path, file(t, dir, 1001, ""))
+	s.until(t, `msg="reload done" changes="changed one"`)
+}
+
+// What is saved while a reload is under way is not forgotten.
+func TestWatchSeesWhatIsSavedDuringAReload(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, started, proceed := filepath.Join(dir, "hookmux.yaml"), filepath.Join(dir, "started"), filepath.Join(dir, "proceed")
+	put(t, path, file(t, dir, 1000, ""))
+	s := watching(t, path)
+	two := fmt.Sprintf(`  - name: two
+    env: {MARK: %q}
+    command: [sh, -c, "touch %s; until [ -e %s ]; do sleep 0.01; done; exec %s"]
+`, dir, started, proceed, muxtest.Command(t)[0])
+	put(t, path, file(t, dir, 1001, two))
+	muxtest.Eventually(t, "the reload is under way", func() bool { _, err := os.Stat(started); return err == nil })
+	put(t, path, file(t, dir, 1002, two))
+	put(t, proceed, "")
+	s.until(t, `msg="reload done" changes="added two; changed one"`)
+	s.until(t, `msg="reload done" changes="changed one"`)
+}

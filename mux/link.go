@@ -53,7 +53,7 @@ func (l *Link) Up() error {
 	p := r.current()
 	wants, err := p.spec.wants(l.declared)
 	if err == nil {
-		err = p.stillDecides(wants)
+		err = p.stillDecides(l.declared)
 	}
 	if err != nil {
 		r.mu.Unlock()

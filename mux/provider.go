@@ -139,8 +139,8 @@ func (p *Provider) Down() {
 }
 
 // StillDecides says whether the provider, if it declares this, still wants each
-// valued hook that it decided before and that may not pass without it: a restart
-// must not open a hole.
+// valued hook that it decided before and that may not pass without it, and of a
+// message hook the same topics: a restart must not open a hole.
 func (p *Provider) StillDecides(declared []HookSpec) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -153,8 +153,15 @@ func (p *Provider) stillDecides(declared []HookSpec) error {
 	}
 	for _, before := range p.wants {
 		h := before.Hook
-		if p.spec.holds(h) && !slices.ContainsFunc(declared, func(w HookSpec) bool { return w.Hook == h }) {
+		if !p.spec.holds(h) {
+			continue
+		}
+		i := slices.IndexFunc(declared, func(w HookSpec) bool { return w.Hook == h })
+		if i < 0 {
 			return fmt.Errorf("it decided %s before and does not declare it any more; if that is meant, list its hooks in the config, without this one", h)
+		}
+		if lost, ok := before.lost(declared[i].Topics); ok {
+			return fmt.Errorf("it decided %s before for topics that it does not declare any more (%s); if that is meant, list its hooks in the config, this one with the topics that are left", h, lost)
 		}
 	}
 	return nil

@@ -256,6 +256,44 @@ func TestProviderMustGoOnDeciding(t *testing.T) {
 	}
 }
 
+// Nor does one that declares a message hook for fewer topics than it decided.
+func TestProviderMustGoOnDecidingForItsTopics(t *testing.T) {
+	t.Parallel()
+	on := func(topics ...string) HookSpec { return HookSpec{Hook: MessagePublish, Topics: topics} }
+	for _, tt := range []struct {
+		granted, before, now []string
+		refused              bool
+	}{
+		{nil, nil, nil, false},
+		{nil, nil, []string{"#"}, true}, // which leaves out $share and the like
+		{nil, nil, []string{"a"}, true},
+		{nil, []string{"a", "b/+/c"}, nil, false},
+		{nil, []string{"a", "b/+/c"}, []string{"b/#", "a/#"}, false},
+		{nil, []string{"a", "b/+/c"}, []string{"a", "b/x/c"}, true},
+		{nil, []string{"a/#"}, []string{"a", "a/+", "a/+/#"}, true},
+		{nil, []string{"a/#"}, []string{"+/#"}, false},
+		{nil, []string{"+/a"}, []string{"b/a"}, true},
+		{nil, []string{"$x/a"}, []string{"#", "+/a"}, true},
+		{nil, []string{"$x/a"}, []string{"$x/+"}, false},
+		{[]string{"a/#"}, nil, []string{"a/#", "b"}, false},
+		{[]string{"a/#"}, nil, []string{"b"}, true},
+		{[]string{"a/#"}, []string{"a/b", "c"}, []string{"a/b", "c"}, false},
+		{[]string{"a/#"}, []string{"a/b", "c"}, []string{"a/#"}, false}, // nobody asked it about c
+		{[]string{"a/#"}, []string{"a/b", "c"}, []string{"c"}, true},
+	} {
+		var spec Spec
+		if tt.granted != nil {
+			spec.Hooks = []HookSpec{on(tt.granted...)}
+		}
+		p := newProvider(t, spec, &fake{}, on(tt.before...))
+		still := p.StillDecides([]HookSpec{on(tt.now...)})
+		p.Down()
+		if err := p.Up(&fake{}, []HookSpec{on(tt.now...)}); (err != nil) != tt.refused || (still != nil) != tt.refused {
+			t.Errorf("granted %q, before %q, now %q: %v, %v", tt.granted, tt.before, tt.now, err, still)
+		}
+	}
+}
+
 func TestParseLoaded(t *testing.T) {
 	t.Parallel()
 	resp := marshal(t, &exhookv3.LoadedResponse{Hooks: []*exhookv3.HookSpec{

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -99,6 +100,28 @@ type HookSpec struct {
 	// and is a second list of filters that must match too: what the provider
 	// asked for, where Topics is what the config grants.
 	and []string
+}
+
+// lost is a filter with topics that were asked about and no longer are when the
+// provider declares these filters.
+func (w *HookSpec) lost(declared []string) (filter string, ok bool) {
+	tree := newTopicTree(declared)
+	some := func(filters []string) []string {
+		if len(filters) == 0 {
+			return []string{""} // every topic
+		}
+		return filters
+	}
+	// A topic was asked about if a filter of each list matches it.
+	for _, a := range some(w.Topics) {
+		for _, b := range some(w.and) {
+			if tree.covers(a) || tree.covers(b) {
+				continue
+			}
+			return cmp.Or(b, a, "every topic"), true
+		}
+	}
+	return "", false
 }
 
 // wants is what to ask a provider that declares this; an error says why it

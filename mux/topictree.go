@@ -80,3 +80,36 @@ func (t *topicTree) matchesLevels(topic []byte, more bool) bool {
 	}
 	return t.any != nil && t.any.matchesLevels(rest, more)
 }
+
+// covers says whether one of the filters matches every topic that this one matches;
+// "" matches all.
+func (t *topicTree) covers(filter string) bool {
+	switch {
+	case t == nil:
+		return true
+	case filter == "":
+		return false // not even # matches what begins with $
+	case filter[0] == '$':
+		level, rest, more := cutLevel([]byte(filter))
+		next := t.literal[string(level)]
+		return next != nil && next.coversLevels(rest, more)
+	}
+	return t.coversLevels([]byte(filter), true)
+}
+
+func (t *topicTree) coversLevels(filter []byte, more bool) bool {
+	if t.rest {
+		return true
+	}
+	if !more {
+		return t.end
+	}
+	level, rest, more := cutLevel(filter)
+	if string(level) == "#" {
+		return false
+	}
+	if next := t.literal[string(level)]; next != nil && next.coversLevels(rest, more) {
+		return true
+	}
+	return t.any != nil && t.any.coversLevels(rest, more)
+}

@@ -196,7 +196,7 @@ func TestOddRequestsAreAnswered(t *testing.T) {
 		{"malformed body", mux.ClientConnected, []byte{0xff}, false},
 		{"malformed body, bool", mux.ClientAuthorize, []byte{0xff}, false},
 		{"malformed body, message", mux.MessagePublish, []byte{0xff}, false},
-		{"malformed loading", mux.ProviderLoaded, []byte{0xff}, true},
+		{"malformed loading", mux.ProviderLoaded, []byte{0xff}, false},
 		{"malformed unloading", mux.ProviderUnloaded, []byte{0xff}, true},
 	} {
 		before := len(c.requests())

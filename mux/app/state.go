@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"sync"
+	"syscall"
 
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/config"
@@ -50,7 +51,7 @@ const (
 // error, and left alone.
 func openState(path string) (*state, error) {
 	s := &state{path: path}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would keep us waiting
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
@@ -59,7 +60,10 @@ func openState(path string) (*state, error) {
 	}
 	defer f.Close()
 	var file stateFile
-	data, err := io.ReadAll(io.LimitReader(f, maxState))
+	var data []byte
+	if err = trusted(f); err == nil {
+		data, err = io.ReadAll(io.LimitReader(f, maxState))
+	}
 	if err == nil {
 		err = json.Unmarshal(data, &file)
 	}
@@ -71,6 +75,23 @@ func openState(path string) (*state, error) {
 	}
 	s.written = file.Providers
 	return s, nil
+}
+
+// trusted says why the file is not to be believed: who can write it could have a
+// provider that is down count for less than it decides.
+func trusted(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.Mode().IsRegular():
+		return errors.New("it is no regular file")
+	case ok && owner.Uid != 0 && int(owner.Uid) != os.Getuid(), info.Mode().Perm()&0o022 != 0:
+		return errors.New("others than hookmux's user may write it")
+	}
+	return nil
 }
 
 // recall has a provider count for what it declared in an earlier life.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,4 +77,42 @@ func TestStateThatCannotBeWritten(t *testing.T) {
 	}
 	s := start(t, config.Config{Providers: []config.Provider{plugin(t, "one", muxtest.Behaviour{})}, State: filepath.Join(blocked, "state.json")}, nil)
 	s.until(t, "what the providers declare is not remembered")
+}
+
+// What others may have written is not believed: it could say that a provider which
+// is down decides nothing.
+func TestStateThatOthersMayWrite(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, pipe := filepath.Join(dir, "state.json"), filepath.Join(dir, "pipe")
+	p := plugin(t, "one", muxtest.Behaviour{Hooks: []string{"client.authorize"}})
+	p.StartTimeout, p.Env = 2*time.Second, map[string]string{"MARK": dir} // the same each time
+	run := func(state string, command ...string) (told map[string][]string, s *sidecar) {
+		p.Command = command
+		s = start(t, config.Config{Providers: []config.Provider{p}, State: state}, func(o *app.Options) {
+			o.Host.FirstDelay, o.Host.MaxDelay = time.Hour, time.Hour
+		})
+		defer s.stop()
+		return muxtest.NewBroker(t, s.Addr(), mux.V3).Load(t, "5.10.3"), s
+	}
+	program := filepath.Join(dir, "plugin")
+	if err := errors.Join(os.Symlink(muxtest.Command(t)[0], program), syscall.Mkfifo(pipe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	run(file, program)
+	if err := errors.Join(os.Remove(program), os.Symlink("/bin/false", program)); err != nil {
+		t.Fatal(err)
+	}
+	if told, _ := run(file, program); len(told) != 1 {
+		t.Errorf("told %v", told)
+	}
+	if err := os.Chmod(file, 0o620); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{file, pipe} {
+		told, s := run(state, program)
+		if _, all := told["client.authenticate"]; !all || !s.log.contains("cannot be read as hookmux's state") {
+			t.Errorf("%s: told %v", state, told)
+		}
+	}
 }

@@ -69,9 +69,10 @@ func (l *Link) Up() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p = r.current()
-	if p.wants, err = p.spec.wants(l.declared); err != nil { // its Spec has just changed
+	if wants, err = p.spec.wants(l.declared); err != nil { // its Spec has just changed
 		return err
 	}
+	p.wants = wants
 	p.setLink(p.use(l, nil))
 	return nil
 }

@@ -3,6 +3,7 @@ package mux
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -327,4 +328,27 @@ func TestAnEventSeesAllOfAChangeOrNothing(t *testing.T) {
 	}
 	close(stopped)
 	all.Wait()
+}
+
+// A provider comes up just when the config asks for a hook that it does not have:
+// it is not served, and the hook is still decided by its failure policy.
+func TestAnotherSpecWhileComingUp(t *testing.T) {
+	t.Parallel()
+	p := NewProvider(Spec{Name: "provider"}, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { p.Close(t.Context()) })
+	m := newMux(Options{}, p)
+	next := p.With(Spec{Hooks: wants(ClientAuthorize)})
+	p.mu.Lock()
+	p.changed = func() {
+		m.rebuild()
+		m.SetProviders([]*Provider{next})
+	}
+	p.mu.Unlock()
+	if err := p.Up(&fake{}, wants(ClientAuthenticate)); err == nil || next.IsUp() {
+		t.Errorf("it is up: %v", err)
+	}
+	m.rebuild() // as when another provider comes up
+	if got := m.Dispatch(t.Context(), question(t, ClientAuthorize)); string(got) != string(boolAnswer(stop, false)) {
+		t.Errorf("answer % x", got)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -43,7 +44,13 @@ func adminSocket(flag string) (string, error) {
 	case err != nil || cfg.Admin == "":
 		places := defaultAdmins(path)
 		for _, socket := range places {
-			if _, err := os.Stat(socket); err == nil {
+			// In a folder for all, such as /tmp, it may be somebody else's, who would tell
+			// us what they like.
+			info, err := os.Lstat(socket)
+			if err != nil {
+				continue
+			}
+			if owner, ok := info.Sys().(*syscall.Stat_t); ok && (int(owner.Uid) == os.Getuid() || owner.Uid == 0) {
 				return socket, nil
 			}
 		}

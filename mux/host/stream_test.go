@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -75,6 +76,35 @@ func connect(t *testing.T, p *byHand) (c *streamConn, late *atomic.Int64) {
 		time.Sleep(time.Second) // a pause may still be going on
 	})
 	return c, late
+}
+
+// dial is connect on a socket, outside of a bubble, where goroutines run beside each
+// other.
+func dial(t *testing.T, p *byHand) *streamConn {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	pluginv1.RegisterPluginServer(server, p)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	cc, err := grpc.NewClient("unix:"+l.Addr().String(), slices.Concat(dialOptions, []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := openStreams(context.Background(), cc, new(atomic.Int64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cc.Close()
+		server.Stop()
+		<-served
+		<-c.broken
+	})
+	return c
 }
 
 // brokeAfter waits until the conn has broken and says why and after how long.

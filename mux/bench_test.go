@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
@@ -76,6 +77,37 @@ func BenchmarkDispatchDecision(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// replier is a Streamer that replies when told to.
+type replier struct {
+	fake
+	handle func(id uint64, err error)
+	posted []uint64
+}
+
+func (r *replier) Replies(handled func(id uint64, err error)) { r.handle = handled }
+
+func (r *replier) Post(id uint64, _ Hook, _, _ []byte, _ time.Duration) error {
+	r.posted = append(r.posted, id)
+	return nil
+}
+
+func (r *replier) Cancel(uint64) {}
+
+// A notification's whole way through the lane and the outbox, up to its reply.
+func BenchmarkOutbox(b *testing.B) {
+	conn := new(replier)
+	p := newProvider(b, Spec{}, conn, wants(ClientDisconnected)...)
+	ev := event(b, "client-4711", 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.lane.push(context.Background(), &ev)
+		for _, id := range conn.posted {
+			conn.handle(id, nil)
+		}
+		conn.posted = conn.posted[:0]
 	}
 }
 

@@ -2,7 +2,8 @@
 // intermediate messages, for both sides of the streams.
 //
 // What Read functions hand out are views into the batch: whoever keeps them
-// keeps the whole batch alive, and nobody may change them.
+// keeps the whole batch alive, and nobody may change them. The Event or Reply
+// itself is good until the callback returns.
 package batch
 
 import (
@@ -51,8 +52,9 @@ func AppendCanceled(b []byte, id uint64) []byte { return appendID(b, id) }
 // ReadEvents calls event for each event and canceled for each id of a batch, in
 // their order.
 func ReadEvents(b []byte, event func(*Event), canceled func(id uint64)) error {
+	var e Event // one for all: it would be an allocation each
 	return readBatch(b, func(b []byte) error {
-		var e Event
+		e = Event{}
 		err := fields(b, func(num protowire.Number, u uint64, bytes []byte) {
 			switch num {
 			case 1:
@@ -98,8 +100,9 @@ func AppendDone(b []byte, id uint64) []byte { return appendID(b, id) }
 // ReadReplies calls reply for each reply of a batch, and for each id that is
 // only done a Reply with nothing else.
 func ReadReplies(b []byte, reply func(*Reply)) error {
+	var r Reply // one for all: it would be an allocation each
 	return readBatch(b, func(b []byte) error {
-		var r Reply
+		r = Reply{}
 		err := fields(b, func(num protowire.Number, u uint64, bytes []byte) {
 			switch num {
 			case 1:
@@ -114,7 +117,10 @@ func ReadReplies(b []byte, reply func(*Reply)) error {
 			reply(&r)
 		}
 		return err
-	}, func(id uint64) { reply(&Reply{ID: id}) })
+	}, func(id uint64) {
+		r = Reply{ID: id}
+		reply(&r)
+	})
 }
 
 // readBatch reads both kinds of batch: field 1 are messages, field 2 ids,

@@ -65,7 +65,9 @@ func TestOneProviderMisbehaves(t *testing.T) {
 						b.Do, b.Answer = c.does, ""
 					}
 					p := plugin(t, name, b)
+					p.Timeout = patience // a good one that wants for a CPU must not be taken for a bad one
 					if name == "bad" {
+						p.Timeout = mux.DefaultTimeout
 						if c.does == muxtest.Slow {
 							p.Timeout = 300 * time.Millisecond
 						}
@@ -73,12 +75,15 @@ func TestOneProviderMisbehaves(t *testing.T) {
 					}
 					cfg.Providers = append(cfg.Providers, p)
 				}
+				cfg.Timeout = patience
 				s := start(t, cfg, func(o *app.Options) {
+					o.Host.HealthTimeout = 2 * time.Second
 					if c.does == muxtest.Slow {
 						o.DrainTimeout = time.Millisecond
 					}
 				})
 				broker := muxtest.NewBroker(t, s.Addr(), mux.V3)
+				broker.Timeout = 2 * patience
 
 				clients, events := 16, 40
 				if c.clients != 0 {

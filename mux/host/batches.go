@@ -32,14 +32,16 @@ type stream struct {
 	unanswered atomic.Int64 // events that were sent, and ids that were not replied to
 
 	mu     sync.Mutex
-	next   outgoing // what is to be sent next
+	next   outgoing      // what is to be sent next
+	room   chan struct{} // closed when next is taken; nil: nobody waits for that
 	closed bool
 }
 
 // pause is how long the first event of a batch waits for more.
 type pause struct {
 	most   time.Duration
-	events int // so many are enough
+	events int // so many are enough, and so many bytes
+	bytes  int
 	// onlyBehind: an event waits only while others that were sent have no reply.
 	onlyBehind bool
 }
@@ -53,8 +55,8 @@ type pause struct {
 // waits for nothing and many share the way. A plugin whose replies do not come within
 // the pause is not waited for the next inVain times.
 var (
-	notificationPause = pause{most: 5 * time.Millisecond, events: 128}
-	decisionPause     = pause{most: time.Millisecond, events: 64, onlyBehind: true}
+	notificationPause = pause{most: 5 * time.Millisecond, events: 128, bytes: 256 << 10}
+	decisionPause     = pause{most: time.Millisecond, events: 64, bytes: 256 << 10, onlyBehind: true}
 )
 
 // inVain is how many batches of decisions go out at once after a pause that no
@@ -70,7 +72,7 @@ func openStream(ctx context.Context, cc *grpc.ClientConn, method string, p pause
 	return &stream{cs: cs, wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), pause: p, stuckAfter: stuckAfter}, nil
 }
 
-// event queues an event.
+// event queues an event. When there is no room, awaitRoom tells when there may be.
 func (s *stream) event(e *batch.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,6 +85,34 @@ func (s *stream) event(e *batch.Event) error {
 	s.next.add(e)
 	s.queued()
 	return nil
+}
+
+// awaitRoom is closed when what waits to be sent has been taken, or nothing will be
+// any more.
+func (s *stream) awaitRoom() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.next.bytes() <= maxUnsent {
+		return thereIsRoom
+	}
+	if s.room == nil {
+		s.room = make(chan struct{})
+	}
+	return s.room
+}
+
+var thereIsRoom = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// madeRoom tells who waits for it, with s.mu held.
+func (s *stream) madeRoom() {
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
 }
 
 // cancel tells the plugin that nobody waits for an event any more.
@@ -98,12 +128,17 @@ func (s *stream) cancel(id uint64) {
 
 // queued has the writer know, with s.mu held.
 func (s *stream) queued() {
-	switch s.next.entries {
-	case 1:
+	if s.next.entries == 1 {
 		s.wake <- struct{}{} // has room: write empties it before it takes a batch
-	case s.pause.events:
+	}
+	if s.enough() {
 		s.sendSoon()
 	}
+}
+
+// enough says whether the batch need not wait for more, with s.mu held.
+func (s *stream) enough() bool {
+	return s.next.entries >= s.pause.events || s.next.bytes() >= s.pause.bytes
 }
 
 // sendSoon ends the pause of the batch in the making.
@@ -120,6 +155,7 @@ func (s *stream) close() {
 	if !s.closed {
 		s.closed = true
 		close(s.wake)
+		s.madeRoom()
 	}
 }
 
@@ -150,6 +186,7 @@ func (s *stream) write() error {
 		s.mu.Lock()
 		b := s.next
 		s.next = outgoing{}
+		s.madeRoom()
 		s.mu.Unlock()
 		s.unanswered.Add(int64(b.events))
 		stuck.Reset(s.stuckAfter)
@@ -170,7 +207,7 @@ func (s *stream) gather(over *time.Timer) bool {
 	case <-s.ready: // was about the batch before, or is about replies before this one
 	default:
 	}
-	enough := s.next.entries >= s.pause.events
+	enough := s.enough()
 	s.mu.Unlock()
 	if enough {
 		return true

@@ -90,7 +90,22 @@ func (c *streamConn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte
 	if !c.await(e.ID, a) {
 		return nil, mux.ErrNotSent
 	}
-	if err := c.decisions.event(&e); err != nil {
+	err := c.decisions.event(&e)
+	for errors.Is(err, mux.ErrNoRoom) { // large ones, or a plugin that reads slowly: somebody waits, within the deadline
+		select {
+		case <-c.decisions.awaitRoom():
+			err = c.decisions.event(&e)
+		case r := <-a.got:
+			c.waiters.Put(a.got)
+			return r.answer, r.err
+		case <-ctx.Done():
+			if _, ok := c.take(e.ID); ok {
+				c.waiters.Put(a.got)
+			}
+			return nil, ctx.Err()
+		}
+	}
+	if err != nil {
 		if _, ok := c.take(e.ID); ok { // else a reply, that the stream has ended, is about to come
 			c.waiters.Put(a.got)
 		}

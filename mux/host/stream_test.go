@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -129,6 +130,7 @@ func TestPluginThatDoesNotReadIsGivenUp(t *testing.T) {
 			time.Sleep(decisionPause.most)
 		}
 		took, err := brokeAfter(c)
+		took += decisionPause.most // since the second one
 		if took != stuckAfter || err == nil || !strings.Contains(err.Error(), "has not read its stream for 15s") {
 			t.Errorf("after %s: %v", took, err)
 		}
@@ -385,5 +387,49 @@ func TestLargeRequestsInABatch(t *testing.T) {
 				t.Errorf("event %d: id %d, key %q, timeout %d, %d bytes", i, e.GetId(), e.GetKey(), e.GetTimeoutUs(), len(e.GetRequest()))
 			}
 		}
+	})
+}
+
+// Decisions with more bytes than are kept for a plugin wait for room, and the
+// plugin's way to all of them; one whose time is up meanwhile ends there.
+func TestDecisionsWaitForRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := connect(t, &byHand{decide: func(s serverStream) error {
+			for {
+				time.Sleep(100 * time.Millisecond)
+				events, err := s.Recv()
+				if err != nil {
+					return err
+				}
+				var replies pluginv1.Replies
+				for _, e := range events.GetEvents() {
+					replies.Replies = append(replies.Replies, &pluginv1.Reply{Id: e.GetId(), Answer: e.GetRequest()[:1]})
+				}
+				if err := s.Send(&replies); err != nil {
+					return err
+				}
+			}
+		}})
+		var all sync.WaitGroup
+		for i := range 64 {
+			all.Go(func() {
+				limit := 10 * time.Second
+				if i == 63 {
+					time.Sleep(time.Millisecond) // behind the others
+					limit = 10 * time.Millisecond
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				defer cancel()
+				answer, err := c.Decide(ctx, mux.MessagePublish, bytes.Repeat([]byte{byte(i)}, 1<<20))
+				switch {
+				case i == 63 && !errors.Is(err, context.DeadlineExceeded):
+					t.Errorf("without time: %v %v", answer, err)
+				case i < 63 && (err != nil || len(answer) != 1 || answer[0] != byte(i)):
+					t.Errorf("%d: %v %v", i, answer, err)
+				}
+			})
+		}
+		all.Wait()
 	})
 }

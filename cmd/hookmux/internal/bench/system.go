@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -204,8 +205,13 @@ func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *pr
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return s, err
 	}
+	timeout := mux.DefaultEventTimeout.String()
+	for _, p := range providers {
+		timeout = cmp.Or(p.Timeout, timeout) // or it would warn of one that is longer
+	}
 	// JSON is YAML, but for what hookmux expands.
 	cfg, err := json.Marshal(map[string]any{
+		"timeout": timeout,
 		"listen": "127.0.0.1:0", "log": map[string]any{"format": "json"}, "providers": providers,
 		"default": map[string]any{"client.authenticate": "allow"}, // or it would warn of a plugin that has no opinion
 	})

@@ -294,15 +294,13 @@ func buildMessage(cur []byte, c content) []byte {
 	if len(c.payload) > 0 {
 		b = appendBytesField(b, msgPayload, c.payload)
 	}
-	if c.publish != publishUnsaid {
-		value := "true"
-		if c.publish == publishFalse {
-			value = "false"
-		}
-		var entry []byte
-		entry = appendBytesField(entry, 1, []byte(allowPublishHeader))
-		entry = appendBytesField(entry, 2, []byte(value))
-		b = appendBytesField(b, msgHeaders, entry)
-	}
-	return b
+	return append(b, publishFields[c.publish]...)
+}
+
+// publishFields are the header allow_publish in a Message, encoded.
+var publishFields = [...][]byte{publishTrue: publishField("true"), publishFalse: publishField("false")}
+
+func publishField(value string) []byte {
+	entry := appendBytesField(nil, 1, []byte(allowPublishHeader))
+	return appendBytesField(nil, msgHeaders, appendBytesField(entry, 2, []byte(value)))
 }

@@ -212,7 +212,7 @@ func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *pr
 	// JSON is YAML, but for what hookmux expands.
 	cfg, err := json.Marshal(map[string]any{
 		"timeout": timeout,
-		"listen":  "127.0.0.1:0", "log": map[string]any{"format": "json"}, "providers": providers,
+		"state":   "off", "admin": "off", "listen": "127.0.0.1:0", "log": map[string]any{"format": "json"}, "providers": providers,
 		"default": map[string]any{"client.authenticate": "allow"}, // or it would warn of a plugin that has no opinion
 	})
 	if err != nil {

@@ -23,6 +23,37 @@ type Recorder interface {
 	BreakerChanged(provider, what, state string)
 }
 
+// Recorders tells each of them, in their order.
+type Recorders []Recorder
+
+// Decided implements Recorder.
+func (rs Recorders) Decided(ctx context.Context, d *Decision) {
+	for _, r := range rs {
+		r.Decided(ctx, d)
+	}
+}
+
+// Notified implements Recorder.
+func (rs Recorders) Notified(n *Notification) {
+	for _, r := range rs {
+		r.Notified(n)
+	}
+}
+
+// Answered implements Recorder.
+func (rs Recorders) Answered(h Hook, took time.Duration) {
+	for _, r := range rs {
+		r.Answered(h, took)
+	}
+}
+
+// BreakerChanged implements Recorder.
+func (rs Recorders) BreakerChanged(provider, what, state string) {
+	for _, r := range rs {
+		r.BreakerChanged(provider, what, state)
+	}
+}
+
 // Decision is how a valued hook was answered, and by whom.
 type Decision struct {
 	Event    *Event

@@ -203,7 +203,11 @@ type Event struct {
 	// UTF-8.
 	Key []byte `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	// The RPC's request message, encoded as the broker sent it.
-	Request       []byte `protobuf:"bytes,5,opt,name=request,proto3" json:"request,omitempty"`
+	Request []byte `protobuf:"bytes,5,opt,name=request,proto3" json:"request,omitempty"`
+	// Names a notification that is delivered durably: the same in every attempt to
+	// deliver it and after every restart, so that a handler can tell a repetition.
+	// Empty otherwise.
+	EventId       string `protobuf:"bytes,6,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +275,13 @@ func (x *Event) GetRequest() []byte {
 		return x.Request
 	}
 	return nil
+}
+
+func (x *Event) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
 }
 
 // Replies is a batch from the plugin.
@@ -398,14 +409,15 @@ const file_hookmux_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x1ehookmux/plugin/v1/plugin.proto\x12\x11hookmux.plugin.v1\"V\n" +
 	"\x06Events\x120\n" +
 	"\x06events\x18\x01 \x03(\v2\x18.hookmux.plugin.v1.EventR\x06events\x12\x1a\n" +
-	"\bcanceled\x18\x02 \x03(\x04R\bcanceled\"\x8f\x01\n" +
+	"\bcanceled\x18\x02 \x03(\x04R\bcanceled\"\xaa\x01\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12+\n" +
 	"\x04hook\x18\x02 \x01(\x0e2\x17.hookmux.plugin.v1.HookR\x04hook\x12\x1d\n" +
 	"\n" +
 	"timeout_us\x18\x03 \x01(\x04R\ttimeoutUs\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\fR\x03key\x12\x18\n" +
-	"\arequest\x18\x05 \x01(\fR\arequest\"Q\n" +
+	"\arequest\x18\x05 \x01(\fR\arequest\x12\x19\n" +
+	"\bevent_id\x18\x06 \x01(\tR\aeventId\"Q\n" +
 	"\aReplies\x122\n" +
 	"\areplies\x18\x01 \x03(\v2\x18.hookmux.plugin.v1.ReplyR\areplies\x12\x12\n" +
 	"\x04done\x18\x02 \x03(\x04R\x04done\"E\n" +

@@ -65,18 +65,20 @@ class Events(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., canceled: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("id", "hook", "timeout_us", "key", "request")
+    __slots__ = ("id", "hook", "timeout_us", "key", "request", "event_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     HOOK_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_US_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     id: int
     hook: Hook
     timeout_us: int
     key: bytes
     request: bytes
-    def __init__(self, id: _Optional[int] = ..., hook: _Optional[_Union[Hook, str]] = ..., timeout_us: _Optional[int] = ..., key: _Optional[bytes] = ..., request: _Optional[bytes] = ...) -> None: ...
+    event_id: str
+    def __init__(self, id: _Optional[int] = ..., hook: _Optional[_Union[Hook, str]] = ..., timeout_us: _Optional[int] = ..., key: _Optional[bytes] = ..., request: _Optional[bytes] = ..., event_id: _Optional[str] = ...) -> None: ...
 
 class Replies(_message.Message):
     __slots__ = ("replies", "done")

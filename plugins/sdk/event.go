@@ -14,6 +14,7 @@ type event struct {
 	hook    uint64
 	method  method
 	request []byte // a view into the batch it came in
+	eventID string // of a durable notification
 	// timeoutUs is set of notifications only: their time runs from when the
 	// method is called.
 	timeoutUs uint64
@@ -74,6 +75,9 @@ func (e *event) Err() error {
 // Value implements context.Context. The context package finds its own by it,
 // to see why this one ended and to tie others to it without a goroutine.
 func (e *event) Value(key any) any {
+	if key == (eventIDKey{}) {
+		return e.eventID
+	}
 	e.mu.Lock()
 	inner := e.inner
 	e.mu.Unlock()

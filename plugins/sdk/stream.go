@@ -155,7 +155,7 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 			return
 		}
 		s.window.enter(len(in.Request))
-		e := &event{id: in.ID, hook: in.Hook, request: in.Request, method: s.methods.of(in.Hook), stream: s.ctx}
+		e := &event{id: in.ID, hook: in.Hook, request: in.Request, eventID: in.EventID, method: s.methods.of(in.Hook), stream: s.ctx}
 		switch {
 		case !s.waitsForEach:
 			e.timeoutUs = in.TimeoutUs

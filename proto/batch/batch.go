@@ -21,6 +21,7 @@ type Event struct {
 	Hook      uint64 // a hookmux.plugin.v1.Hook
 	TimeoutUs uint64 // 0: no limit
 	Key       []byte
+	EventID   string // of a durable notification
 	Request   []byte
 }
 
@@ -32,13 +33,14 @@ func AppendEvent(b []byte, e *Event) []byte {
 // AppendEventHead appends an event but for the bytes of its request, which must
 // come next.
 func AppendEventHead(b []byte, e *Event) []byte {
-	size := varintSize(1, e.ID) + varintSize(2, e.Hook) + varintSize(3, e.TimeoutUs) + bytesSize(4, e.Key) + bytesSize(5, e.Request)
+	size := varintSize(1, e.ID) + varintSize(2, e.Hook) + varintSize(3, e.TimeoutUs) + bytesSize(4, e.Key) + bytesSize(5, e.Request) + bytesSize(6, e.EventID)
 	b = protowire.AppendTag(b, 1, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size))
 	b = appendVarint(b, 1, e.ID)
 	b = appendVarint(b, 2, e.Hook)
 	b = appendVarint(b, 3, e.TimeoutUs)
 	b = appendBytes(b, 4, e.Key)
+	b = appendBytes(b, 6, e.EventID)
 	if len(e.Request) > 0 {
 		b = protowire.AppendVarint(protowire.AppendTag(b, 5, protowire.BytesType), uint64(len(e.Request)))
 	}
@@ -67,6 +69,8 @@ func ReadEvents(b []byte, event func(*Event), canceled func(id uint64)) error {
 				e.Key = bytes
 			case 5:
 				e.Request = bytes
+			case 6:
+				e.EventID = string(bytes)
 			}
 		})
 		if err == nil {

@@ -22,9 +22,10 @@ func TestEventsAgreeWithTheGeneratedCode(t *testing.T) {
 			e := batch.Event{
 				ID: rapid.Uint64().Draw(t, "id"), Hook: rapid.Uint64Range(0, 22).Draw(t, "hook"), TimeoutUs: rapid.Uint64().Draw(t, "timeout"),
 				Key: rapid.SliceOf(rapid.Byte()).Draw(t, "key"), Request: rapid.SliceOf(rapid.Byte()).Draw(t, "request"),
+				EventID: rapid.StringMatching("[a-z0-9]*").Draw(t, "event id"),
 			}
 			b = batch.AppendEvent(b, &e)
-			want.Events = append(want.Events, &pluginv1.Event{Id: e.ID, Hook: pluginv1.Hook(e.Hook), TimeoutUs: e.TimeoutUs, Key: e.Key, Request: e.Request})
+			want.Events = append(want.Events, &pluginv1.Event{Id: e.ID, Hook: pluginv1.Hook(e.Hook), TimeoutUs: e.TimeoutUs, Key: e.Key, Request: e.Request, EventId: e.EventID})
 		}
 		for _, id := range want.Canceled {
 			b = batch.AppendCanceled(b, id)

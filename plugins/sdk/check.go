@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -47,9 +48,16 @@ func check(plugin any) ([]hookRow, error) {
 		return nil, errors.Join(problems...)
 	}
 
+	if err := checkBatchHooks(plugin); err != nil {
+		return nil, err
+	}
+	var inBatches []Hook
+	if p, ok := plugin.(BatchHook); ok {
+		inBatches = p.BatchHooks()
+	}
 	var hooks []hookRow
 	for _, r := range rows {
-		if r.name != "" && r.has(plugin) {
+		if r.name != "" && (r.has(plugin) || slices.Contains(inBatches, r.name)) {
 			hooks = append(hooks, r)
 		}
 	}

@@ -44,6 +44,11 @@
 // first event comes; Stop is called after the last one, and when calls still
 // under way have had a second to end.
 //
+// # Batches
+//
+// What stores or forwards events wants many at a time: with BatchHooks and OnBatch, a
+// plugin gets them so, in order, instead of by a method for each hook; see BatchHook.
+//
 // # Duties
 //
 //   - Be done before the deadline of ctx: later answers count for nothing. It is

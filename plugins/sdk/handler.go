@@ -31,11 +31,12 @@ func NewHandler(plugin any) (exhookv3.HookProviderServer, error) {
 type handler struct {
 	exhookv3.UnimplementedHookProviderServer
 
-	plugin any
-	hooks  []hookRow
-	topics Topics
-	pure   []Hook
-	calls  calls
+	plugin  any
+	hooks   []hookRow
+	topics  Topics
+	pure    []Hook
+	batches *batcher
+	calls   calls
 }
 
 func newHandler(plugin any) (*handler, error) {
@@ -43,11 +44,11 @@ func newHandler(plugin any) (*handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &handler{plugin: plugin, hooks: hooks}
+	h := &handler{plugin: plugin, hooks: hooks, batches: newBatcher(plugin)}
 	if p, ok := plugin.(TopicsProvider); ok {
 		h.topics = p.Topics()
 	}
-	if err := h.topics.check(plugin); err != nil {
+	if err := h.topics.check(hooks); err != nil {
 		return nil, err
 	}
 	if p, ok := plugin.(PureProvider); ok {

@@ -137,10 +137,25 @@ type (
 // Hook names a hook as EMQX does.
 type Hook string
 
-// The message hooks, the keys of Topics, and the access hooks.
+// The hooks: those with a decision, those that tell of a client and its session, and
+// the message hooks, which are the keys of Topics.
 const (
 	ClientAuthenticate Hook = "client.authenticate"
 	ClientAuthorize    Hook = "client.authorize"
+
+	ClientConnect       Hook = "client.connect"
+	ClientConnack       Hook = "client.connack"
+	ClientConnected     Hook = "client.connected"
+	ClientDisconnected  Hook = "client.disconnected"
+	ClientSubscribe     Hook = "client.subscribe"
+	ClientUnsubscribe   Hook = "client.unsubscribe"
+	SessionCreated      Hook = "session.created"
+	SessionSubscribed   Hook = "session.subscribed"
+	SessionUnsubscribed Hook = "session.unsubscribed"
+	SessionResumed      Hook = "session.resumed"
+	SessionDiscarded    Hook = "session.discarded"
+	SessionTakenover    Hook = "session.takenover"
+	SessionTerminated   Hook = "session.terminated"
 
 	MessageIngress   Hook = "message.ingress"
 	MessagePublish   Hook = "message.publish"
@@ -178,6 +193,10 @@ func (r hookRow) signature() string {
 		return "Topics() sdk.Topics"
 	case "Pure":
 		return "Pure() []sdk.Hook"
+	case "BatchHooks":
+		return "BatchHooks() []sdk.Hook"
+	case "OnBatch":
+		return "OnBatch(ctx context.Context, batch []*sdk.BatchEvent) error"
 	}
 	return r.method + "(ctx context.Context, r *sdk." + r.method[len("On"):] + "Request) " + string(r.kind)
 }
@@ -191,21 +210,21 @@ func has[T any](plugin any) bool {
 //
 //nolint:gochecknoglobals // a constant table
 var rows = []hookRow{
-	{"OnClientConnect", "client.connect", nothing, has[ClientConnectHook]},
-	{"OnClientConnack", "client.connack", nothing, has[ClientConnackHook]},
-	{"OnClientConnected", "client.connected", nothing, has[ClientConnectedHook]},
-	{"OnClientDisconnected", "client.disconnected", nothing, has[ClientDisconnectedHook]},
+	{"OnClientConnect", ClientConnect, nothing, has[ClientConnectHook]},
+	{"OnClientConnack", ClientConnack, nothing, has[ClientConnackHook]},
+	{"OnClientConnected", ClientConnected, nothing, has[ClientConnectedHook]},
+	{"OnClientDisconnected", ClientDisconnected, nothing, has[ClientDisconnectedHook]},
 	{"OnClientAuthenticate", ClientAuthenticate, access, has[ClientAuthenticateHook]},
 	{"OnClientAuthorize", ClientAuthorize, access, has[ClientAuthorizeHook]},
-	{"OnClientSubscribe", "client.subscribe", nothing, has[ClientSubscribeHook]},
-	{"OnClientUnsubscribe", "client.unsubscribe", nothing, has[ClientUnsubscribeHook]},
-	{"OnSessionCreated", "session.created", nothing, has[SessionCreatedHook]},
-	{"OnSessionSubscribed", "session.subscribed", nothing, has[SessionSubscribedHook]},
-	{"OnSessionUnsubscribed", "session.unsubscribed", nothing, has[SessionUnsubscribedHook]},
-	{"OnSessionResumed", "session.resumed", nothing, has[SessionResumedHook]},
-	{"OnSessionDiscarded", "session.discarded", nothing, has[SessionDiscardedHook]},
-	{"OnSessionTakenover", "session.takenover", nothing, has[SessionTakenoverHook]},
-	{"OnSessionTerminated", "session.terminated", nothing, has[SessionTerminatedHook]},
+	{"OnClientSubscribe", ClientSubscribe, nothing, has[ClientSubscribeHook]},
+	{"OnClientUnsubscribe", ClientUnsubscribe, nothing, has[ClientUnsubscribeHook]},
+	{"OnSessionCreated", SessionCreated, nothing, has[SessionCreatedHook]},
+	{"OnSessionSubscribed", SessionSubscribed, nothing, has[SessionSubscribedHook]},
+	{"OnSessionUnsubscribed", SessionUnsubscribed, nothing, has[SessionUnsubscribedHook]},
+	{"OnSessionResumed", SessionResumed, nothing, has[SessionResumedHook]},
+	{"OnSessionDiscarded", SessionDiscarded, nothing, has[SessionDiscardedHook]},
+	{"OnSessionTakenover", SessionTakenover, nothing, has[SessionTakenoverHook]},
+	{"OnSessionTerminated", SessionTerminated, nothing, has[SessionTerminatedHook]},
 	{"OnMessageIngress", MessageIngress, answer, has[MessageIngressHook]},
 	{"OnMessagePublish", MessagePublish, answer, has[MessagePublishHook]},
 	{"OnMessageDelivered", MessageDelivered, nothing, has[MessageDeliveredHook]},
@@ -217,4 +236,8 @@ var rows = []hookRow{
 	{"Stop", "", nothing, has[Stopper]},
 	{"Topics", "", value, has[TopicsProvider]},
 	{"Pure", "", value, has[PureProvider]},
+	{"BatchHooks", "", value, has[interface{ BatchHooks() []Hook }]},
+	{"OnBatch", "", nothing, has[interface {
+		OnBatch(ctx context.Context, batch []*BatchEvent) error
+	}]},
 }

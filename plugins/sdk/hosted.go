@@ -72,7 +72,7 @@ func serveHosted(ctx context.Context, told context.CancelFunc, h *handler) error
 func (s *hosted) protocols() map[int]plugin.PluginSet {
 	return map[int]plugin.PluginSet{
 		handshake.Unary:  {handshake.PluginName: unary{handler: s.h}},
-		handshake.Stream: {handshake.PluginName: &streams{calls: &s.h.calls, methods: newMethodTable(s.h), ended: s.ended}},
+		handshake.Stream: {handshake.PluginName: &streams{calls: &s.h.calls, methods: newMethodTable(s.h), batches: s.h.batches, batchRows: newBatchTable(s.h.batches), ended: s.ended}},
 	}
 }
 

@@ -24,8 +24,11 @@ var roles = map[string]func(){
 		fmt.Println("a line before the handshake")
 		sdk.Serve(p)
 	},
-	"idle":        func() { sdk.Serve(idle{}) },
-	"recorder":    func() { sdk.Serve(&recorder{}) },
+	"idle":     func() { sdk.Serve(idle{}) },
+	"recorder": func() { sdk.Serve(&recorder{}) },
+	"keeper": func() {
+		sdk.Serve(&topicalKeeper{keeper{hooks: []sdk.Hook{sdk.MessageDelivered, sdk.MessagePublish, sdk.ClientConnected}}})
+	},
 	"parent":      parentMain,
 	"typo":        func() { sdk.Serve(&typo{}) },
 	"start-fails": func() { sdk.Serve(&startFails{}) },
@@ -112,6 +115,10 @@ func (p *allRound) OnClientConnected(_ context.Context, r *sdk.ClientConnectedRe
 	}
 	return nil
 }
+
+type topicalKeeper struct{ keeper }
+
+func (*topicalKeeper) Topics() sdk.Topics { return sdk.Topics{sdk.MessagePublish: {"#"}} }
 
 type typo struct{ allRound }
 

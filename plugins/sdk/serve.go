@@ -89,6 +89,7 @@ func run(plugin any) int {
 		err = serveStandalone(ctx, f.standalone, h)
 	}
 	cancel() // what Start left running learns of the end
+	h.batches.close()
 	if p, ok := plugin.(Stopper); ok {
 		if stopErr := stop(p, stopWithin); stopErr != nil && err == nil {
 			err = fmt.Errorf("Stop: %w", stopErr) //nolint:staticcheck // the method's name

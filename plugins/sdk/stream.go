@@ -31,9 +31,11 @@ const (
 type streams struct {
 	plugin.NetRPCUnsupportedPlugin
 
-	calls   *calls
-	methods *methodTable
-	ended   context.Context //nolint:containedctx // when nothing more will be answered
+	calls     *calls
+	methods   *methodTable
+	batches   *batcher
+	batchRows batchTable
+	ended     context.Context //nolint:containedctx // when nothing more will be answered
 }
 
 // GRPCServer registers the service; go-plugin calls it in the plugin.
@@ -167,8 +169,15 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 			s.replies.wakeWriter()
 			return
 		}
+		if row := s.batchRows[in.Hook]; row != nil {
+			s.batched(row, e, now, in.TimeoutUs)
+			return
+		}
 		s.handling.handle(e, in.Key)
-	}, s.handling.cancel)
+	}, func(id uint64) {
+		s.batches.cancel(s.ctx, id)
+		s.handling.cancel(id)
+	})
 	s.handling.handled()
 	if err != nil {
 		return status.Error(codes.InvalidArgument, "the batch is malformed")

@@ -17,6 +17,10 @@ func TestMain(m *testing.M) {
 		sdk.Serve(good{})
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "sdk-batches" {
+		sdk.Serve(batches{})
+		return
+	}
 	if len(os.Args) > 2 && os.Args[1] == "faulty" {
 		faulty{fault: os.Args[2]}.serve()
 		return
@@ -37,6 +41,15 @@ func (good) OnMessagePublish(_ context.Context, r *sdk.MessagePublishRequest) (s
 
 func (good) OnClientConnected(context.Context, *sdk.ClientConnectedRequest) error { return nil }
 
+// batches is one that passes, too: everything comes in batches.
+type batches struct{}
+
+func (batches) BatchHooks() []sdk.Hook {
+	return []sdk.Hook{sdk.ClientAuthenticate, sdk.ClientConnected, sdk.MessagePublish, sdk.MessageDelivered}
+}
+
+func (batches) OnBatch(context.Context, []*sdk.BatchEvent) error { return nil }
+
 func run(t *testing.T, o conformance.Options) *conformance.Report {
 	t.Helper()
 	if testing.Verbose() {
@@ -52,10 +65,12 @@ func run(t *testing.T, o conformance.Options) *conformance.Report {
 
 func TestGoodPlugin(t *testing.T) {
 	t.Parallel()
-	r := run(t, conformance.Options{Command: append(muxtest.Command(t), "sdk")})
-	for _, c := range r.Checks {
-		if c.Outcome != conformance.OK {
-			t.Errorf("%s: %s: %s %s", c.Section, c.Name, c.Outcome, c.Text)
+	for _, plugin := range []string{"sdk", "sdk-batches"} {
+		r := run(t, conformance.Options{Command: append(muxtest.Command(t), plugin)})
+		for _, c := range r.Checks {
+			if c.Outcome != conformance.OK {
+				t.Errorf("%s: %s: %s: %s %s", plugin, c.Section, c.Name, c.Outcome, c.Text)
+			}
 		}
 	}
 }

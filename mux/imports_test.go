@@ -32,7 +32,7 @@ var importRules = []struct {
 	{"mux/server", []string{"mux", "proto/...", "mux/internal/..."}, "it only turns gRPC calls into events"},
 	{"mux/host/...", []string{"mux", "proto/...", "mux/internal/..."}, "it only gives providers their connections; who reads the config is above it"},
 	{"mux/condition", []string{"mux", "proto/..."}, "it brings CEL, which the engine must not link, and knows of the engine only what an event is"},
-	{"mux/config", []string{"mux", "mux/condition", "mux/internal/..."}, "a validated value must be had without starting anything"},
+	{"mux/config", []string{"mux", "mux/condition", "mux/trail", "mux/internal/..."}, "a validated value must be had without starting anything"},
 	{"mux/admin/...", []string{"mux", "mux/trail", "mux/internal/...", "mux/admin/..."}, "it declares what it shows as interfaces, so that it can be tested and left out"},
 	{"mux/observe", []string{"mux", "mux/internal/..."}, "Prometheus and OpenTelemetry stay behind the interface that mux declares"},
 	{"mux/trail", []string{"mux", "mux/internal/..."}, "it remembers decisions and lets others follow events; it knows of the engine only what a Recorder is told"},

@@ -19,29 +19,31 @@ import (
 // adminFlags adds what finds a hookmux that runs.
 func adminFlags(cmd *cobra.Command) (client func() (*admin.Client, error)) {
 	file := configFlag(cmd)
-	socket := cmd.Flags().String("admin", "", "admin `socket` of the hookmux (default: the one that the config leads to)")
+	at := cmd.Flags().String("admin", "", "admin `address` of the hookmux: a socket, or http://host:port with the token in HOOKMUX_TOKEN (default: what the config says)")
 	return func() (*admin.Client, error) {
-		path := strings.TrimPrefix(*socket, "unix:")
-		if path == "" {
-			var err error
-			if path, err = adminSocket(*file); err != nil {
+		address, token, err := strings.TrimPrefix(*at, "unix:"), "", error(nil)
+		if address == "" {
+			if address, token, err = adminAddress(*file); err != nil {
 				return nil, err
 			}
 		}
-		return admin.NewClient(path), nil
+		if given := os.Getenv("HOOKMUX_TOKEN"); given != "" {
+			token = given
+		}
+		return admin.NewClient(address, token), nil
 	}
 }
 
-// adminSocket is where the hookmux with this config is to be found. The config
+// adminAddress is where the hookmux with this config is to be found. The config
 // may be broken meanwhile: then only the default is known.
-func adminSocket(flag string) (string, error) {
+func adminAddress(flag string) (address, token string, err error) {
 	path, err := findConfig(flag)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	cfg, err := config.Load(path)
 	switch {
-	case err != nil || cfg.Admin == "":
+	case err != nil || cfg.Admin.Listen == "":
 		places := defaultAdmins(path)
 		for _, socket := range places {
 			// In a folder for all, such as /tmp, it may be somebody else's, who would tell
@@ -51,14 +53,16 @@ func adminSocket(flag string) (string, error) {
 				continue
 			}
 			if owner, ok := info.Sys().(*syscall.Stat_t); ok && (int(owner.Uid) == os.Getuid() || owner.Uid == 0) {
-				return socket, nil
+				return socket, "", nil
 			}
 		}
-		return places[0], nil
-	case cfg.Admin == config.Off:
-		return "", fmt.Errorf("%s says admin: off, so hookmux cannot be reached", path)
+		return places[0], "", nil
+	case cfg.Admin.IsTCP():
+		return "http://" + cfg.Admin.Listen, string(cfg.Admin.Token), nil
+	case cfg.Admin.Listen == config.Off:
+		return "", "", fmt.Errorf("%s says admin: off, so hookmux cannot be reached", path)
 	}
-	return cfg.Admin, nil
+	return cfg.Admin.Listen, "", nil
 }
 
 func newReload() *cobra.Command {
@@ -107,7 +111,7 @@ one stays, the reason is printed, and the exit status is 1.`,
 		}
 		ctx, stop := untilSignal()
 		defer stop()
-		if err := c.Restart(ctx, args[0]); err != nil {
+		if _, err := c.Do(ctx, "restart", args[0]); err != nil {
 			return fmt.Errorf("nothing has changed: %w", err)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s runs with a new process\n", args[0])

@@ -1,13 +1,25 @@
-// Package admin is hookmux's face to operators: HTTP with JSON over a unix
-// socket that only the user it runs as may open.
+// Package admin is hookmux's face to operators: HTTP with JSON, and a web page, over
+// a unix socket that only the user it runs as may open, or over TCP with a token.
 //
-//	POST /v1/reload                     200 Changes
-//	POST /v1/providers/{name}/restart   200 {}
 //	GET  /v1/status                     200 Status
+//	GET  /v1/providers                  200 {"providers": […]}, and …/{name} for one
+//	GET  /v1/hooks                      200 {"hooks": […]}
+//	POST /v1/reload                     200 Changes
+//	POST /v1/providers/{name}/restart   200 Provider; so are drain, disable, enable
+//	GET  /v1/decisions?client=…         200 trail.Found
+//	GET  /v1/tail?client=…              200 events, as they happen (text/event-stream)
+//	GET  /healthz, /readyz, /metrics, /debug/pprof/, /openapi.yaml, /
 //
-// A request that fails is answered with an Error; what it did then is nothing. A
-// reload and a restart are answered when they are done, which takes as long as the
-// plugins take to start; who hangs up before breaks them off.
+// openapi.yaml describes all of it. A request that fails is answered with an Error; what
+// it did then is nothing. A reload and a restart are answered when they are done, which
+// takes as long as the plugins take to start; who hangs up before breaks them off.
+//
+// # Who may
+//
+// With a token in Options, a request needs it as "Authorization: Bearer", or the cookie
+// that POST /login gives for it. What a browser was made to ask by another site is
+// refused: by its Origin, by a Host that is not this machine, and, for changes with the
+// cookie, without the header X-Hookmux.
 //
 // What it shows and does it declares as Control, so that it can be tested and left
 // out.
@@ -15,27 +27,40 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/hookmux/hookmux/mux/trail"
 )
 
 // Control is what an operator can see and do. Its methods are called from many
-// goroutines.
+// goroutines. Those that take a provider's name wrap ErrNoProvider if nobody has it.
 type Control interface {
 	Status() Status
+	// Search and Follow are trail.Trail's.
+	Search(q trail.Query) *trail.Found
+	Follow(f trail.Filter) (*trail.Follower, error)
 	// Reload reads the config anew and puts it in place, or changes nothing.
 	Reload(ctx context.Context) (*Changes, error)
-	// Restart replaces a plugin's process, or changes nothing. The error wraps
-	// ErrNoProvider if nobody has that name.
+	// Restart replaces a plugin's process, or changes nothing.
 	Restart(ctx context.Context, provider string) error
+	// Disable takes a provider out of service, as if it had crashed: its failure policy
+	// decides, and notifications wait in its lane.
+	Disable(ctx context.Context, provider string) error
+	// Drain does the same, once what waits in the lane has been delivered. It
+	// returns at once.
+	Drain(ctx context.Context, provider string) error
+	// Enable undoes both, and returns when the provider has had its first chance to
+	// start.
+	Enable(ctx context.Context, provider string) error
 }
 
-// ErrNoProvider is what Restart wraps when there is no provider of that name.
+// ErrNoProvider is what Control wraps when there is no provider of that name.
 var ErrNoProvider = errors.New("there is no such provider")
 
 // Changes is what a reload did, by the names of providers; all empty when the
@@ -72,104 +97,52 @@ func (c *Changes) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Error is what every request is answered that fails, as {"error": …}.
-type Error struct {
-	// Code is not_found (HTTP status 404), not_allowed (405) or failed (422).
-	Code    string `json:"code"`
-	Message string `json:"message"`
+// Options are how a Server is to be reached.
+type Options struct {
+	// Token is what a request over TCP must have; empty on a unix socket, which has an
+	// owner.
+	Token string
+	// OpenMetrics has /metrics answer without the token.
+	OpenMetrics bool
+	// Metrics answers /metrics; nil: there are none.
+	Metrics http.Handler
 }
 
-func (e *Error) Error() string { return e.Message }
+// maxConns bounds the connections at a time; more wait.
+const maxConns = 128
 
-// Server serves one Control on one socket. Make it with Serve.
+// maxBody bounds what a request may say, in bytes.
+const maxBody = 64 << 10
+
+// Server serves one Control at one address. Make it with Serve.
 type Server struct {
-	http   *http.Server
-	closed chan struct{}
+	http     *http.Server
+	stopping chan struct{} // closed when Close begins
+	closed   chan struct{}
 }
 
 // Serve takes requests from l, in the background, until Close.
-func Serve(l net.Listener, c Control) *Server {
-	s := &Server{
-		http: &http.Server{
-			Handler:           newHandler(c),
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       time.Minute,
-			MaxHeaderBytes:    64 << 10,
-		},
-		closed: make(chan struct{}),
+func Serve(l net.Listener, c Control, opts Options) *Server {
+	s := &Server{stopping: make(chan struct{}), closed: make(chan struct{})}
+	s.http = &http.Server{
+		Handler:           newHandler(c, opts, s.stopping),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
 	}
 	go func() {
 		defer close(s.closed)
-		_ = s.http.Serve(l) // only ever ends with Close
+		_ = s.http.Serve(netutil.LimitListener(l, maxConns)) // only ever ends with Close
 	}()
 	return s
 }
 
-// Close takes no more requests, lets those under way end until ctx does, and
-// closes the listener.
+// Close takes no more requests, ends those that follow events, lets others under way
+// end until ctx does, and closes the listener.
 func (s *Server) Close(ctx context.Context) {
+	close(s.stopping)
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close()
 	}
 	<-s.closed
-}
-
-func newHandler(c Control) http.Handler {
-	mux := http.NewServeMux()
-	handle := func(pattern string, f func(r *http.Request) (any, error)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			answer, err := f(r)
-			switch {
-			case errors.Is(err, ErrNoProvider):
-				reply(w, http.StatusNotFound, errorBody("not_found", err.Error()))
-			case err != nil:
-				reply(w, http.StatusUnprocessableEntity, errorBody("failed", err.Error()))
-			default:
-				reply(w, http.StatusOK, answer)
-			}
-		})
-	}
-	handle("GET /v1/status", func(*http.Request) (any, error) { return c.Status(), nil })
-	handle("POST /v1/reload", func(r *http.Request) (any, error) { return c.Reload(r.Context()) })
-	handle("POST /v1/providers/{name}/restart", func(r *http.Request) (any, error) {
-		return struct{}{}, c.Restart(r.Context(), r.PathValue("name"))
-	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h, pattern := mux.Handler(r); pattern == "" {
-			// ServeMux's own answer, in our shape: 405 with Allow, or 404.
-			probe := &probe{header: w.Header()}
-			h.ServeHTTP(probe, r)
-			code := "not_found"
-			if probe.status == http.StatusMethodNotAllowed {
-				code = "not_allowed"
-			}
-			reply(w, probe.status, errorBody(code, fmt.Sprintf("%s %s: %s", r.Method, r.URL.Path, strings.ToLower(http.StatusText(probe.status)))))
-			return
-		}
-		mux.ServeHTTP(w, r)
-	})
-}
-
-// probe is a ResponseWriter that keeps only the status and the headers.
-type probe struct {
-	header http.Header
-	status int
-}
-
-func (p *probe) Header() http.Header         { return p.header }
-func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
-func (p *probe) WriteHeader(status int)      { p.status = status }
-
-type errorAnswer struct {
-	Error Error `json:"error"`
-}
-
-func errorBody(code, message string) errorAnswer { return errorAnswer{Error{code, message}} }
-
-func reply(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(body) // who asked has gone
 }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hookmux/hookmux/mux/admin"
+	"github.com/hookmux/hookmux/mux/trail"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,6 +31,11 @@ func (f fake) Status() admin.Status {
 }
 func (f fake) Reload(ctx context.Context) (*admin.Changes, error) { return f.reload(ctx) }
 func (f fake) Restart(_ context.Context, name string) error       { return f.restart(name) }
+func (f fake) Drain(context.Context, string) error                { return nil }
+func (f fake) Disable(context.Context, string) error              { return nil }
+func (f fake) Enable(context.Context, string) error               { return nil }
+func (f fake) Search(trail.Query) *trail.Found                    { return new(trail.Found) }
+func (f fake) Follow(trail.Filter) (*trail.Follower, error)       { return nil, trail.ErrTooMany }
 
 // folder is one with a path short enough for a socket.
 func folder(t *testing.T) string {
@@ -49,7 +55,7 @@ func serve(t *testing.T, c admin.Control) (*admin.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := admin.Serve(l, c)
+	s := admin.Serve(l, c, admin.Options{})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -58,7 +64,7 @@ func serve(t *testing.T, c admin.Control) (*admin.Client, string) {
 			t.Errorf("the socket is left: %v", err)
 		}
 	})
-	return admin.NewClient(path), path
+	return admin.NewClient(path, ""), path
 }
 
 func TestRequests(t *testing.T) {
@@ -84,7 +90,7 @@ func TestRequests(t *testing.T) {
 	if got, err := c.Reload(ctx); err != nil || got.String() != "added a, b; another order" {
 		t.Errorf("reload: %v, %v", got, err)
 	}
-	if err := c.Restart(ctx, "login"); err != nil {
+	if _, err := c.Do(ctx, "restart", "login"); err != nil {
 		t.Error(err)
 	}
 	for name, want := range map[string]admin.Error{
@@ -92,7 +98,7 @@ func TestRequests(t *testing.T) {
 		"no/such one": {Code: "not_found", Message: "there is no such provider: no/such one"},
 	} {
 		var got *admin.Error
-		if err := c.Restart(ctx, name); !errors.As(err, &got) || *got != want {
+		if _, err := c.Do(ctx, "restart", name); !errors.As(err, &got) || *got != want {
 			t.Errorf("restart of %s: %v", name, err)
 		}
 	}
@@ -191,7 +197,7 @@ func TestSocketsInTheWay(t *testing.T) {
 	}
 	refused(filepath.Join(open, "s"), "others may change what is in")
 
-	nobody := admin.NewClient(filepath.Join(dir, "nobody"))
+	nobody := admin.NewClient(filepath.Join(dir, "nobody"), "")
 	if _, err := nobody.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "no hookmux serves") {
 		t.Errorf("error: %v", err)
 	}

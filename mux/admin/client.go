@@ -10,24 +10,35 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
+
+	"github.com/hookmux/hookmux/mux/trail"
 )
 
-// Client asks a hookmux by its socket. Make it with NewClient.
+// Client asks a hookmux at its admin address. Make it with NewClient.
 type Client struct {
-	http http.Client
-	path string
+	http    http.Client
+	address string // for people
+	base    string
+	token   string
 }
 
-// NewClient is for the socket at path.
-func NewClient(path string) *Client {
-	c := &Client{path: path}
-	c.http.Transport = &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		},
+// NewClient is for an address: http://host:port or https://host:port, for which it has
+// the token, or the path of a socket.
+func NewClient(address, token string) *Client {
+	c := &Client{address: address, base: strings.TrimSuffix(address, "/"), token: token}
+	transport := &http.Transport{DisableKeepAlives: true}
+	if !strings.HasPrefix(address, "http://") && !strings.HasPrefix(address, "https://") {
+		c.base = "http://hookmux"
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", address)
+		}
 	}
+	c.http.Transport = transport
+	// The token is for nobody else.
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c
 }
 
@@ -42,37 +53,83 @@ func (c *Client) Reload(ctx context.Context) (*Changes, error) {
 	return changes, c.do(ctx, http.MethodPost, "/v1/reload", changes)
 }
 
-// Restart asks for Control.Restart and waits for it.
-func (c *Client) Restart(ctx context.Context, provider string) error {
-	return c.do(ctx, http.MethodPost, "/v1/providers/"+url.PathEscape(provider)+"/restart", new(struct{}))
+// Do does one of Verbs to a provider, waits for it, and says how the provider is then.
+func (c *Client) Do(ctx context.Context, verb, provider string) (*Provider, error) {
+	p := new(Provider)
+	return p, c.do(ctx, http.MethodPost, "/v1/providers/"+url.PathEscape(provider)+"/"+verb, p)
 }
 
-// do makes a request. An error that hookmux answered is an *Error.
+// Provider asks for one provider.
+func (c *Client) Provider(ctx context.Context, name string) (*Provider, error) {
+	p := new(Provider)
+	return p, c.do(ctx, http.MethodGet, "/v1/providers/"+url.PathEscape(name), p)
+}
+
+// Search asks for decisions.
+func (c *Client) Search(ctx context.Context, q trail.Query) (*trail.Found, error) {
+	v := values(q.Client, q.Hook, q.Provider, q.Topic)
+	if q.Answer != "" {
+		v.Set("answer", q.Answer)
+	}
+	if q.Limit != 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if q.Before != 0 {
+		v.Set("before", strconv.FormatUint(q.Before, 10))
+	}
+	found := new(trail.Found)
+	return found, c.do(ctx, http.MethodGet, "/v1/decisions?"+v.Encode(), found)
+}
+
+func values(client, hook, provider, topic string) url.Values {
+	v := make(url.Values)
+	for name, value := range map[string]string{"client": client, "hook": hook, "provider": provider, "topic": topic} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	return v
+}
+
+// do makes a request and reads the answer. An error that hookmux answered is an *Error.
 func (c *Client) do(ctx context.Context, method, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://hookmux"+path, nil)
+	body, err := c.open(ctx, method, path)
 	if err != nil {
 		return err
+	}
+	defer body.Close()
+	data, err := io.ReadAll(io.LimitReader(body, 64<<20))
+	if err != nil {
+		return fmt.Errorf("hookmux went away: %w", err)
+	}
+	return json.Unmarshal(data, into)
+}
+
+// open makes a request whose answer is to be read from body.
+func (c *Client) open(ctx context.Context, method, path string) (body io.ReadCloser, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no hookmux serves %s: is it running, with this config?", c.path)
+		return nil, fmt.Errorf("no hookmux serves %s: is it running, with this config?", c.address)
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%s may be opened only by the user that hookmux runs as", c.path)
+		return nil, fmt.Errorf("%s may be opened only by the user that hookmux runs as", c.address)
 	case err != nil:
-		return err
+		return nil, err
+	case resp.StatusCode == http.StatusOK:
+		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return fmt.Errorf("hookmux went away: %w", err)
+	var answer errorAnswer
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil || json.Unmarshal(data, &answer) != nil || answer.Error.Message == "" {
+		return nil, fmt.Errorf("%s: answered with status %s", c.address, resp.Status)
 	}
-	if resp.StatusCode != http.StatusOK {
-		var answer errorAnswer
-		if json.Unmarshal(body, &answer) != nil || answer.Error.Message == "" {
-			return fmt.Errorf("%s: answered with status %s", c.path, resp.Status)
-		}
-		return &answer.Error
-	}
-	return json.Unmarshal(body, into)
+	return nil, &answer.Error
 }

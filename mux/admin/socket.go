@@ -14,6 +14,22 @@ import (
 // maxSocketPath is how long the path of a unix socket may be everywhere.
 const maxSocketPath = 103
 
+// ListenTCP listens at host:port, which must be this machine's own: beyond it, who
+// listens in would learn the token.
+func ListenTCP(address string) (net.Listener, error) {
+	if !isLoopback(address) {
+		return nil, fmt.Errorf("admin: %s can be reached from other machines, which needs TLS: use 127.0.0.1, [::1] or localhost", address)
+	}
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("admin: %s is taken, perhaps by another hookmux", address)
+	case err != nil:
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	return l, nil
+}
+
 // Listen makes the socket at path, which only this user may open, and the folder
 // that it is in. A socket that a hookmux left there when it was killed is replaced;
 // one that somebody serves is an error.

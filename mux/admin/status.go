@@ -7,8 +7,10 @@ type Status struct {
 	Version   string     `json:"version"`
 	Config    string     `json:"config,omitempty"` // the file
 	Listen    string     `json:"listen"`
+	Started   time.Time  `json:"started"`
 	Ready     bool       `json:"ready"`     // every provider has had its first chance to start
 	Providers []Provider `json:"providers"` // in the order in which they are asked
+	Hooks     []Hook     `json:"hooks"`     // that somebody wants, in the contract's order
 	Brokers   []Broker   `json:"brokers"`   // by their names
 }
 
@@ -16,8 +18,11 @@ type Status struct {
 type Provider struct {
 	Name      string    `json:"name"`
 	Kind      string    `json:"kind"`   // plugin or remote
-	Status    string    `json:"status"` // starting, up, restarting, quarantined, stopped
+	Status    string    `json:"status"` // starting, up, restarting, quarantined, stopped, draining, disabled
 	Since     time.Time `json:"since"`
+	Enabled   bool      `json:"enabled"`  // no operator has taken it out of service
+	Draining  bool      `json:"draining"` // it is not enabled, and still gets what waited for it
+	TimeoutMs int64     `json:"timeout_ms"`
 	Pid       int       `json:"pid,omitempty"`
 	Restarts  int       `json:"restarts"`             // since the config or an operator started it
 	LastError string    `json:"last_error,omitempty"` // why it last ended or failed to start
@@ -49,4 +54,24 @@ type Broker struct {
 	// Missing is what is wanted now and it does not know of: it learns of it when it
 	// loads hookmux again.
 	Missing []string `json:"missing,omitempty"`
+}
+
+// Hook is who is asked about events of a hook, or told of them.
+type Hook struct {
+	Hook      string         `json:"hook"`
+	Valued    bool           `json:"valued"`   // its answer matters
+	Strategy  string         `json:"strategy"` // of a valued hook: chain, all or any
+	Default   string         `json:"default"`  // allow or deny, when nobody has an opinion; empty: the broker decides
+	Providers []HookProvider `json:"providers"`
+}
+
+// HookProvider is how a provider is treated for one hook.
+type HookProvider struct {
+	Name      string            `json:"name"`
+	Topics    []string          `json:"topics"`           // empty: all
+	Policy    map[string]string `json:"policy,omitempty"` // what a valued hook does without its answer, by cause
+	TimeoutMs int64             `json:"timeout_ms"`
+	Pure      bool              `json:"pure"`
+	Observe   bool              `json:"observe"`  // it is told of the decision, and decides nothing
+	Delivery  string            `json:"delivery"` // of notifications
 }

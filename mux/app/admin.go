@@ -2,37 +2,52 @@ package app
 
 import (
 	"context"
+	"errors"
+	"net"
 	"time"
 
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/admin"
 	"github.com/hookmux/hookmux/mux/config"
+	"github.com/hookmux/hookmux/mux/trail"
 )
 
 // startAdmin serves operators, where the config says or else where Options do.
 func (a *App) startAdmin() error {
-	path := a.cfg.Admin
-	if path == "" {
-		path = a.opts.Admin
+	at := a.cfg.Admin.Listen
+	if at == "" {
+		at = a.opts.Admin
 	}
-	if path == "" || path == config.Off {
+	if at == "" || at == config.Off {
 		return nil
 	}
-	l, err := admin.Listen(path)
+	opts := admin.Options{OpenMetrics: a.cfg.Admin.OpenMetrics, Metrics: a.opts.Metrics}
+	var l net.Listener
+	var err error
+	if a.cfg.Admin.IsTCP() {
+		opts.Token = string(a.cfg.Admin.Token)
+		l, err = admin.ListenTCP(at)
+	} else {
+		l, err = admin.Listen(at)
+	}
 	if err != nil {
-		if a.cfg.Admin != "" {
+		if a.cfg.Admin.Listen != "" {
 			return err
 		}
-		a.log.Warn("hookmux runs without an admin socket: hookmux status, reload and restart do not work; the key admin says where it goes", "error", err)
+		a.log.Warn("hookmux runs without an admin socket: hookmux status, reload and the like do not work; the key admin says where it goes", "error", err)
 		return nil
 	}
-	s := admin.Serve(l, control{a})
+	s := admin.Serve(l, control{a}, opts)
 	a.undo = append(a.undo, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		s.Close(ctx)
 	})
-	a.log.Info("listening for operators", "socket", path)
+	if a.cfg.Admin.IsTCP() {
+		a.log.Info("listening for operators", "url", "http://"+l.Addr().String())
+	} else {
+		a.log.Info("listening for operators", "socket", at)
+	}
 	return nil
 }
 
@@ -44,7 +59,10 @@ func (c control) Status() admin.Status {
 	c.mu.Lock()
 	cfg, units := c.cfg, c.units
 	c.mu.Unlock()
-	s := admin.Status{Version: c.opts.Version, Config: c.opts.ConfigPath, Listen: cfg.Listen, Providers: []admin.Provider{}, Brokers: []admin.Broker{}}
+	s := admin.Status{
+		Version: c.opts.Version, Config: c.opts.ConfigPath, Listen: cfg.Listen, Started: c.since,
+		Providers: []admin.Provider{}, Hooks: hooksOf(cfg, units), Brokers: []admin.Broker{},
+	}
 	select {
 	case <-c.mux.Ready():
 		s.Ready = true
@@ -61,11 +79,62 @@ func (c control) Status() admin.Status {
 	return s
 }
 
+// Search implements admin.Control.
+func (c control) Search(q trail.Query) *trail.Found { return c.trail.Search(q) }
+
+// Follow implements admin.Control.
+func (c control) Follow(f trail.Filter) (*trail.Follower, error) { return c.trail.Follow(f) }
+
+// hooksOf is who is asked about each hook, in chain order, and told of it.
+func hooksOf(cfg *config.Config, units []*unit) []admin.Hook {
+	out := []admin.Hook{}
+	for _, h := range mux.Hooks() {
+		row := admin.Hook{Hook: h.String(), Valued: h.Valued(), Providers: []admin.HookProvider{}}
+		if h.Valued() {
+			row.Strategy = cfg.Strategy[h].String()
+		}
+		allow, hasDefault := cfg.Default[h]
+		if hasDefault {
+			row.Default = map[bool]string{true: "allow", false: "deny"}[allow]
+		}
+		for _, u := range units {
+			wants, _ := u.provider.Wants()
+			for _, w := range wants {
+				if w.Hook == h {
+					row.Providers = append(row.Providers, hookProvider(u.provider, w))
+				}
+			}
+		}
+		if len(row.Providers) > 0 || hasDefault {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
+func hookProvider(p *mux.Provider, w mux.HookSpec) admin.HookProvider {
+	spec := p.Spec()
+	out := admin.HookProvider{
+		Name: spec.Name, Topics: append([]string{}, w.Topics...), TimeoutMs: spec.Timeout.Milliseconds(),
+		Pure: w.Pure, Observe: spec.Observe && w.Hook.Valued(), Delivery: spec.Delivery.String(),
+	}
+	if spec.Pure != nil {
+		out.Pure = *spec.Pure && w.Hook.Valued()
+	}
+	if w.Hook.Valued() && !spec.Observe {
+		out.Policy = make(map[string]string)
+		for _, c := range mux.Causes() {
+			out.Policy[c.String()] = spec.OnFailure[w.Hook][c].String()
+		}
+	}
+	return out
+}
+
 func statusOf(u *unit) admin.Provider {
 	p, state := u.provider, u.host.State()
 	out := admin.Provider{
 		Name: p.Name(), Kind: "plugin",
-		Status: string(state.Status), Since: state.Since, Pid: state.Pid, Restarts: state.Restarts, LastError: state.LastErr, Problems: state.Problems,
+		Status: string(state.Status), Since: state.Since, Pid: state.Pid, Restarts: state.Restarts, LastError: state.LastErr, Problems: state.Problems, Enabled: true, TimeoutMs: p.Spec().Timeout.Milliseconds(),
 		Breakers: make(map[string]string), Dropped: make(map[string]int64), Decided: make(map[string]int64), Missing: make(map[string]int64),
 	}
 	if u.cfg.IsRemote() {
@@ -109,3 +178,14 @@ func names(hooks []mux.HookSpec) []string {
 	}
 	return out
 }
+
+var errLater = errors.New("this cannot be done yet")
+
+// Disable implements admin.Control.
+func (c control) Disable(context.Context, string) error { return errLater }
+
+// Drain implements admin.Control.
+func (c control) Drain(context.Context, string) error { return errLater }
+
+// Enable implements admin.Control.
+func (c control) Enable(context.Context, string) error { return errLater }

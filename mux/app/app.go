@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"syscall"
@@ -31,6 +32,7 @@ import (
 	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/host"
 	"github.com/hookmux/hookmux/mux/server"
+	"github.com/hookmux/hookmux/mux/trail"
 )
 
 // Options are what does not come from the config.
@@ -51,6 +53,8 @@ type Options struct {
 	// Admin and State are the paths to use when the config names none; "" for
 	// neither. What cannot be had there is done without, with a warning.
 	Admin, State string
+	// Metrics answers /metrics at the admin address; nil: there are none.
+	Metrics http.Handler
 	// ConfigPath is shown to operators.
 	ConfigPath string
 	// DrainTimeout bounds the delivery of waiting notifications at the end.
@@ -63,7 +67,10 @@ type App struct {
 	opts Options
 	log  *slog.Logger
 
+	trail *trail.Trail
+
 	// From Start to Stop.
+	since    time.Time
 	mux      *mux.Mux
 	hostOpts host.Options
 	server   *server.Server
@@ -102,7 +109,7 @@ func New(cfg *config.Config, opts Options) *App {
 		opts.OnConfig = func(*config.Config) {}
 	}
 	a := &App{
-		cfg: cfg, opts: opts, log: opts.Log,
+		cfg: cfg, opts: opts, log: opts.Log, trail: trail.New(cfg.Trail),
 		serveErr: make(chan error, 1), started: make(chan struct{}), rewatch: make(chan struct{}, 1), turn: make(chan struct{}, 1), leaving: make(map[string]<-chan struct{}),
 	}
 	a.life, a.end = context.WithCancel(context.Background())
@@ -117,6 +124,7 @@ func (a *App) Start() (err error) {
 			a.Stop()
 		}
 	}()
+	a.since = time.Now()
 	if a.listener, err = net.Listen("tcp", a.cfg.Listen); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return fmt.Errorf("listen: %s is taken, perhaps by another hookmux (address already in use)", a.cfg.Listen)
@@ -189,7 +197,7 @@ func (a *App) startProviders() error {
 }
 
 func (a *App) muxOptions(cfg *config.Config) mux.Options {
-	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Log: a.log}
+	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: a.trail, Log: a.log}
 }
 
 // makeHostOptions starts the reaper and makes the folder for the plugins'

@@ -132,6 +132,7 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*C
 	for _, u := range p.removed {
 		a.remove(u, drained)
 	}
+	a.trail.Configure(cfg.Trail)
 	a.opts.OnConfig(cfg)
 	a.setWatch(cfg)
 	return &p.changes, nil

@@ -44,6 +44,7 @@ import (
 	"time"
 
 	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/trail"
 )
 
 // Config is what hookmux.yaml says.
@@ -58,9 +59,10 @@ type Config struct {
 	// Strategy is how the answers to each access hook are merged.
 	Strategy [mux.NumHooks]mux.Strategy
 	Log      Log
-	// Admin is where operators connect: the path of a unix socket, "off", or "" for
-	// the default.
-	Admin string
+	// Admin is where operators connect.
+	Admin Admin
+	// Trail is how many decisions are remembered.
+	Trail trail.Options
 	// State is the file that keeps what the providers declared, "off", or "" for the
 	// default.
 	State string

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/trail"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -136,6 +137,9 @@ func describe(c *Config) string {
 		if s := c.Strategy[h]; s != mux.Chain {
 			fmt.Fprintf(&b, "strategy %s: %s\n", h, s)
 		}
+	}
+	if c.Admin != (Admin{}) || c.Trail != (trail.Options{}) {
+		fmt.Fprintf(&b, "admin %+v with a token of %d characters\ntrail %+v\n", c.Admin, len(c.Admin.Token), c.Trail)
 	}
 	for _, p := range c.Providers {
 		fmt.Fprintf(&b, "\n%s\n", p)

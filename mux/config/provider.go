@@ -227,21 +227,3 @@ func pathOrOff(into *string) value {
 		}
 	}}
 }
-
-// unixSocket is the path of a socket.
-func unixSocket(into *string) value {
-	const expects = "unix:PATH, such as unix:/run/hookmux/admin.sock, or off"
-	return value{expects: expects, schema: patternSchema("^(unix:.+|off)$"), read: func(r *reader, path string, n *node) {
-		s, ok := r.plain(path, n)
-		name, unix := strings.CutPrefix(s, "unix:")
-		switch {
-		case !ok:
-		case s == Off:
-			*into = Off
-		case !unix || name == "":
-			r.fail(n.line, path, "expected %s; found %s", expects, show(n))
-		default:
-			*into = r.abs(name)
-		}
-	}}
-}

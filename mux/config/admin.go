@@ -1,0 +1,150 @@
+package config
+
+import (
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/hookmux/hookmux/mux/trail"
+)
+
+// Admin is where operators connect, and who may.
+type Admin struct {
+	// Listen is the path of a unix socket, host:port of this machine, "off", or "" for
+	// the default.
+	Listen string
+	// Token is what operators must have; with host:port there is one.
+	Token Secret
+	// OpenMetrics has /metrics answer without the token.
+	OpenMetrics bool
+}
+
+// IsTCP says whether Listen is host:port.
+func (a Admin) IsTCP() bool { return a.Listen != Off && a.Listen != "" && a.Listen[0] != '/' }
+
+// Secret is a text that is not shown, whoever prints or encodes it.
+type Secret string
+
+// String hides the secret.
+func (Secret) String() string { return "(not shown)" }
+
+// GoString hides the secret.
+func (Secret) GoString() string { return "(not shown)" }
+
+// MarshalText hides the secret.
+func (Secret) MarshalText() ([]byte, error) { return []byte("(not shown)"), nil }
+
+const expectsAdmin = "unix:PATH, such as unix:/run/hookmux/admin.sock; 127.0.0.1:PORT, with a token; or off"
+
+// adminAddress is a mapping, or its key listen alone.
+func adminAddress(into *Admin) value {
+	keys := adminKeys(into)
+	s := objectSchema(keys)
+	s["required"] = []string{"listen"}
+	return value{
+		expects: expectsAdmin, keys: func() []key { return keys },
+		schema: schema{"anyOf": []schema{patternSchema("^(unix:.+|off)$"), s}},
+		read: func(r *reader, path string, n *node) {
+			if n.kind != mapping {
+				keys[0].value.read(r, path, n)
+				if into.IsTCP() {
+					r.fail(n.line, path, "an address needs a token: write {listen: %s, token: \"${file:admin.token}\"}", quote(n.text))
+				}
+				return
+			}
+			given := r.mapping(path, n, keys)
+			_, hasToken := given["token"]
+			switch listen, ok := given["listen"]; {
+			case !ok:
+				r.fail(n.line, join(path, "listen"), "this key is missing: expected %s", expectsAdmin)
+			case into.IsTCP() && !hasToken:
+				r.fail(listen.line, join(path, "token"), "this key is missing: who connects to an address must have a token, such as \"${file:admin.token}\"")
+			case into.Listen != "" && !into.IsTCP() && hasToken:
+				r.fail(given["token"].line, join(path, "token"), "a unix socket has no token: its owner alone may open it")
+			}
+		},
+	}
+}
+
+func adminKeys(a *Admin) []key {
+	return []key{
+		{name: "listen", doc: "a unix socket, relative to this file, or an address of this machine, which needs a token; `admin: unix:PATH` is short for it. Without it, a socket under /run or the user's own, named after this file",
+			value: adminListen(&a.Listen)},
+		{name: "token", doc: "what who connects to an address must have, such as `${file:admin.token}`",
+			value: token(&a.Token)},
+		{name: "open_metrics", def: "false", doc: "true: /metrics needs no token",
+			value: truth(func(b bool) { a.OpenMetrics = b })},
+	}
+}
+
+// adminListen is the path of a socket, or an address of this machine.
+func adminListen(into *string) value {
+	return value{expects: expectsAdmin, schema: schema{"type": "string"}, read: func(r *reader, path string, n *node) {
+		s, ok := r.plain(path, n)
+		name, unix := strings.CutPrefix(s, "unix:")
+		switch {
+		case !ok:
+		case s == Off:
+			*into = Off
+		case unix && name != "":
+			*into = r.abs(name)
+		case !strings.Contains(s, ":") || checkHostPort(s, 0) != "":
+			r.fail(n.line, path, "expected %s; found %s", expectsAdmin, show(n))
+		case !isLoopback(s):
+			r.fail(n.line, path, "expected %s; found %s, which other machines can reach, and that needs TLS", expectsAdmin, show(n))
+		default:
+			*into = s
+		}
+	}}
+}
+
+func isLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	ip := net.ParseIP(host)
+	return err == nil && (strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback())
+}
+
+// minToken is as short as a token may be: about as many characters as nobody guesses.
+const minToken = 16
+
+var tokenText = regexp.MustCompile(`^[!-~]{16,512}$`)
+
+// token is a secret that goes into a header.
+func token(into *Secret) value {
+	const expects = "16 to 512 characters without spaces, such as \"${file:admin.token}\" made by: openssl rand -hex 24"
+	return value{expects: expects, schema: orFilled(schema{"type": "string", "minLength": minToken}), read: func(r *reader, path string, n *node) {
+		s, ok := r.plain(path, n)
+		switch {
+		case !ok:
+		case !tokenText.MatchString(s):
+			r.fail(n.line, path, "expected %s; found %d characters", expects, len(s))
+		default:
+			*into = Secret(s)
+		}
+	}}
+}
+
+func trailKeys(t *trail.Options) []key {
+	return []key{
+		{name: "size", def: strconv.Itoa(trail.DefaultSize), doc: "how many decisions are kept of each kind: refusals, those that lacked a provider's answer, and all others; 0: none",
+			value: trailSize(&t.Size)},
+		{name: "sample", def: "1", doc: "of how many decisions of the last kind one is kept; 1 is all of them",
+			value: count(&t.Sample, 1, 1_000_000)},
+		{name: "payloads", def: "false", doc: "true: the trail and hookmux tail show the first 1024 bytes of messages' payloads",
+			value: truth(func(b bool) { t.Payloads = b })},
+	}
+}
+
+// trailSize is a count of which 0 is not the default.
+func trailSize(into *int) value {
+	v := count(into, 0, 100_000)
+	read := v.read
+	v.read = func(r *reader, path string, n *node) {
+		*into = -1
+		if read(r, path, n); *into == 0 {
+			*into = -1
+		}
+	}
+	return v
+}

@@ -61,6 +61,8 @@ var languages = []language{
 	{"python", []string{"python3"}, []int{3, 11}, "apt-get install python3 python3-venv", "plugins/sdk/python/requirements*.txt"},
 	{"node", []string{"node", "npm"}, []int{20}, "apt-get install nodejs npm", "plugins/sdk/node/package*.json"},
 	{"java", []string{"java", "javac", "mvn"}, []int{17}, "apt-get install openjdk-17-jdk-headless maven", "plugins/sdk/java/pom.xml"},
+	// No language, but installed and looked for in the same way.
+	{"kafka", []string{"java", "mvn"}, []int{17}, "apt-get install openjdk-17-jdk-headless maven", "mux/muxtest/targets/kafka/pom.xml"},
 }
 
 // Require is the lane of that name. Where it is missing the test is skipped, or

@@ -22,6 +22,7 @@ type Event struct {
 	msg       []byte        // the Message field, for message hooks
 	topic     []byte        // its topic
 	told      time.Duration // when the broker told it, since epoch; only with a Recorder
+	sent      time.Duration // when it was handed to a provider, since epoch; the same
 	malformed bool          // Body is no protobuf message: nothing above can be trusted
 }
 

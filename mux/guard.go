@@ -93,6 +93,9 @@ func (p *Provider) guarded(ctx context.Context, q *query, waited *time.Duration)
 		return a, failure{ReasonBreakerOpen, fmt.Errorf("its breaker for %s is open", h)}
 	}
 	req := q.ev.redacted(q.body, l.hide[h])
+	if len(req) != len(q.body) {
+		p.stats.Redacted.Add(1)
+	}
 	had := time.Until(deadline)
 	raw, err := l.call(ctx, func(ctx context.Context) ([]byte, error) { return l.conn.Decide(ctx, h, req) })
 	if err == nil {
@@ -163,6 +166,7 @@ func (p *Provider) notify(ctx context.Context, l *link, ev *Event) (r Reason, re
 	cctx, cancel := context.WithTimeout(ctx, p.spec.Timeout)
 	defer cancel()
 	req := ev.redacted(ev.Body, l.hide[ev.Hook])
+	p.sending(ev)
 	_, err = l.call(cctx, func(ctx context.Context) ([]byte, error) { return nil, l.conn.Notify(ctx, ev.Hook, req) })
 	if err == nil {
 		done(nil)

@@ -217,9 +217,9 @@ func (m *Mux) notify(ctx context.Context, ev *Event, routes []route) {
 		switch {
 		case ev.Hook.HasTopics() && !r.takes(ev.topic), !r.p.inScope(ev):
 		case r.p.mayBlock():
-			blocking = append(blocking, telling{r.p, seen.without(r.hide)})
+			blocking = append(blocking, telling{r.p, seen.shownTo(r)})
 		default:
-			r.p.lane.push(ctx, seen.without(r.hide))
+			r.p.lane.push(ctx, seen.shownTo(r))
 		}
 	}
 	if blocking != nil {

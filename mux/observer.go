@@ -14,7 +14,7 @@ func (v *value) show(observers []route) {
 	seen := views{ev: &ev}
 	for i := range observers {
 		if r := &observers[i]; (!ev.Hook.HasTopics() || r.takes(ev.topic)) && r.p.inScope(&ev) {
-			r.p.lane.push(noWait, seen.without(r.hide))
+			r.p.lane.push(noWait, seen.shownTo(r))
 		}
 	}
 }

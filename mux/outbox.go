@@ -124,6 +124,7 @@ func (o *outbox) post(lk *link, ev *Event, shard int) postResult {
 	}
 	o.lane.workers.Add(1)
 	o.open[place] = sent{id, *ev, done}
+	o.lane.p.sending(&o.open[place].ev)
 	o.posts++
 	o.events++
 	o.bytes += cost(ev)

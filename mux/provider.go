@@ -215,6 +215,8 @@ type Stats struct {
 	Missing [numReasons]atomic.Int64 // decisions without an answer, by Reason
 	Late    atomic.Int64             // replies to events that were given up before
 	PutBack [NumChanges]atomic.Int64 // what it changed in a message without a grant, by Change
+	// Redacted is requests from which something was taken out for the provider.
+	Redacted atomic.Int64
 }
 
 // DroppedTotal is the notifications lost for any reason.

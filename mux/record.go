@@ -106,7 +106,8 @@ type Notification struct {
 	Reason   Reason // ReasonNone: handled
 	Err      error
 	Start    time.Time     // when the broker told it
-	Took     time.Duration // until it was handled or lost
+	Waited   time.Duration // for its turn, until it was sent or lost
+	Took     time.Duration // until it was handled or lost, with Waited
 }
 
 // Verdict is an answer to a valued hook in a word.
@@ -193,8 +194,19 @@ func (r *running) told(ev *Event, reason Reason, err error) {
 	if r.recorder == nil {
 		return
 	}
-	start := epoch.Add(ev.told)
-	r.recorder.Notified(&Notification{Event: ev, Provider: r.current().spec.Name, Reason: reason, Err: err, Start: start, Took: time.Since(start)})
+	n := Notification{Event: ev, Provider: r.current().spec.Name, Reason: reason, Err: err, Start: epoch.Add(ev.told)}
+	n.Took = time.Since(n.Start)
+	if n.Waited = n.Took; ev.sent != 0 {
+		n.Waited = ev.sent - ev.told
+	}
+	r.recorder.Notified(&n)
+}
+
+// sending notes that an event is handed to the provider, for the Recorder.
+func (r *running) sending(ev *Event) {
+	if r.recorder != nil {
+		ev.sent = time.Since(epoch)
+	}
 }
 
 // refuse is denial for an event about which nobody can be asked.

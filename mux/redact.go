@@ -154,6 +154,15 @@ type view struct {
 	ev   Event
 }
 
+// shownTo is what the receiver may see.
+func (v *views) shownTo(r *route) *Event {
+	ev := v.without(r.hide)
+	if ev != v.ev {
+		r.p.stats.Redacted.Add(1)
+	}
+	return ev
+}
+
 func (v *views) without(hide redactions) *Event {
 	if hide = v.ev.present(hide); hide == 0 {
 		return v.ev

@@ -32,6 +32,7 @@ type registration struct {
 	told   [NumHooks]HookSpec
 	has    [NumHooks]bool
 	warned string // what it lacks, as last logged
+	since  time.Time
 }
 
 // maxLoad is how large a ProviderLoadedRequest may be, to be remembered; EMQX's has
@@ -62,7 +63,7 @@ func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
 			m.brokers.add(node, r)
 		}
 	}
-	r.api, r.load, r.warned = api, body, ""
+	r.api, r.load, r.warned, r.since = api, body, "", time.Now()
 	for h := range t.wanted {
 		switch w := t.wanted[h]; {
 		case !t.isWanted[h] || !known(api, version, Hook(h)):
@@ -177,6 +178,7 @@ type Registration struct {
 	Node    string
 	Version string // of EMQX
 	API     API
+	Since   time.Time  // when it last loaded hookmux
 	Told    []HookSpec // what it sends
 	Missing []HookSpec // what is wanted now and it was not told of
 }
@@ -189,7 +191,7 @@ func (m *Mux) Registrations() []Registration {
 	var out []Registration
 	for node, r := range m.brokers.byNode {
 		_, version := brokerOf(r.load)
-		out = append(out, Registration{Node: node, Version: version, API: r.api, Told: r.toldTo(r.api, version), Missing: r.missing(t)})
+		out = append(out, Registration{Node: node, Version: version, API: r.api, Since: r.since, Told: r.toldTo(r.api, version), Missing: r.missing(t)})
 	}
 	slices.SortFunc(out, func(a, b Registration) int { return strings.Compare(a.Node, b.Node) })
 	return out

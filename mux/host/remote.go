@@ -111,7 +111,7 @@ func (h *Remote) set(status Status, err error) (changed bool) {
 		h.state.Status, h.state.Since = status, time.Now()
 	}
 	if err != nil {
-		h.state.LastErr = err.Error()
+		h.state.LastErr, h.state.Cause = err.Error(), causeOf(err)
 	}
 	return changed
 }
@@ -136,6 +136,7 @@ func (h *Remote) Run(ctx context.Context) {
 			delay = 0
 		}
 		h.set(Restarting, err)
+		h.opts.OnDown(h.provider.Name(), causeOf(err))
 		h.log.Error("remote is down", "error", err, "next_try_in", delay.Round(time.Millisecond))
 		h.settle()
 		select {
@@ -247,7 +248,7 @@ func (h *Remote) once(ctx, starting context.Context) (err error) {
 		h.leave(s)
 		return serving.Err()
 	}
-	return errors.New("the connection was lost")
+	return causedBy(CauseConnection, errors.New("the connection was lost"))
 }
 
 // connect waits for a connection. gRPC retries by itself, with growing pauses;
@@ -260,6 +261,7 @@ func (h *Remote) connect(ctx context.Context) error {
 			return nil
 		case connectivity.TransientFailure:
 			if h.set(Restarting, errNobody) {
+				h.opts.OnDown(h.provider.Name(), CauseConnection)
 				h.log.Error("remote is down", "error", errNobody.Error()+"; trying again and again")
 			}
 			h.settle()

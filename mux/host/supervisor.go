@@ -23,6 +23,8 @@ type Options struct {
 	TempDir string // where sockets go; must be short. Default: os.TempDir()
 	Reaper  *Reaper
 	OnUp    func() // called after a provider has come up
+	// OnDown is called after a provider has gone down, or has not come up.
+	OnDown func(provider string, why Cause)
 
 	// FirstDelay and MaxDelay are the shortest and longest pause before a
 	// restart. Defaults 100 ms and 10 s.
@@ -65,6 +67,9 @@ func (o Options) withDefaults() Options {
 	if o.OnUp == nil {
 		o.OnUp = func() {}
 	}
+	if o.OnDown == nil {
+		o.OnDown = func(string, Cause) {}
+	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -93,6 +98,7 @@ type State struct {
 	Pid      int    // of a plugin that runs
 	Restarts int    // starts after the first
 	LastErr  string // why it last ended or failed to start; empty if it never did
+	Cause    Cause  // of LastErr
 	// Problems are what the host does not allow of PluginSpec.Process, each with
 	// its key and why.
 	Problems []string
@@ -206,7 +212,8 @@ func (h *Plugin) Run(ctx context.Context) {
 		if unstable >= h.opts.QuarantineAfter {
 			status, delay = Quarantined, jitter(h.opts.QuarantinePace)
 		}
-		h.set(status, func(s *State) { s.Pid, s.LastErr = 0, err.Error() })
+		h.set(status, func(s *State) { s.Pid, s.LastErr, s.Cause = 0, err.Error(), causeOf(err) })
+		h.opts.OnDown(h.provider.Name(), causeOf(err))
 		oneLine := strings.ReplaceAll(err.Error(), "\n  |", " |")
 		h.log.Error("plugin is down", "error", oneLine, "now", string(status), "next_start_in", delay.Round(time.Millisecond), "failed_runs", unstable)
 		h.settle() // last, so that who waits for it sees all of the above
@@ -256,7 +263,7 @@ func (h *Plugin) once(ctx, starting context.Context) (upSince time.Time, err err
 		}
 		if err != nil {
 			c.kill()
-			return upSince, fmt.Errorf("start: %w", err)
+			return upSince, causedBy(CauseStart, fmt.Errorf("start: %w", err))
 		}
 	}
 	upSince = time.Now()
@@ -326,7 +333,7 @@ func (h *Plugin) watch(ctx context.Context, c *child) error {
 		case <-tick.C:
 		}
 		if err := c.proc.limits.overLimit(c.proc.pid()); err != nil {
-			return err
+			return causedBy(CauseMemory, err)
 		}
 		err := c.healthy(ctx, h.opts.HealthTimeout)
 		if err == nil || ctx.Err() != nil {
@@ -339,7 +346,7 @@ func (h *Plugin) watch(ctx context.Context, c *child) error {
 		default:
 		}
 		if misses++; misses >= h.opts.HealthMisses {
-			return fmt.Errorf("it hung: %d health checks in a row failed (%w), so its process group was killed", misses, err)
+			return causedBy(CauseHang, fmt.Errorf("it hung: %d health checks in a row failed (%w), so its process group was killed", misses, err))
 		}
 	}
 }
@@ -350,13 +357,16 @@ func (h *Plugin) brokenBy(c *child) error {
 	if c.exitsWithin(h.opts.HealthTimeout) {
 		return h.ended(c)
 	}
-	return fmt.Errorf("it cannot be talked to any more, so its process group was killed: %w", c.conn.(*streamConn).brokeBy)
+	return causedBy(CauseHang, fmt.Errorf("it cannot be talked to any more, so its process group was killed: %w", c.conn.(*streamConn).brokeBy))
 }
 
 func (h *Plugin) ended(c *child) error {
-	how := c.proc.how()
-	if strings.HasSuffix(how, "SIGKILL") { // from outside: what it printed is not the cause
-		return errors.New("it " + how)
+	cause, how := CauseCrash, c.proc.how()
+	if c.proc.ranOut {
+		cause = CauseMemory
 	}
-	return errors.New("it " + how + c.proc.lastWords(8))
+	if strings.HasSuffix(how, "SIGKILL") { // from outside: what it printed is not the cause
+		return causedBy(cause, errors.New("it "+how))
+	}
+	return causedBy(cause, errors.New("it "+how+c.proc.lastWords(8)))
 }

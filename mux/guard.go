@@ -54,6 +54,9 @@ func (p *Provider) guarded(ctx context.Context, q *query, waited *time.Duration)
 			return answer{typ: typeIgnore, unasked: true}, failure{}
 		}
 	}
+	if p.held.Load() {
+		return a, failure{ReasonDown, ErrHeld}
+	}
 	if !p.IsUp() {
 		return a, failure{ReasonDown, ErrDown}
 	}

@@ -28,6 +28,9 @@ type lane struct {
 	bytes  atomic.Int64
 	room   notifier // tells when an event has left, for the overflow policy block
 
+	held    atomic.Int64 // of events, those that are in a shard's held
+	emptied notifier     // tells, while the provider is held, when an event has left or is held
+
 	seed    maphash.Seed
 	shards  [laneShards]shard
 	workers sync.WaitGroup
@@ -41,6 +44,8 @@ type shard struct {
 	head    int  // queue[:head] has been taken
 	running bool // a goroutine drains the shard
 	closed  bool
+	holding bool    // new events go to held; see Provider.Hold
+	held    []Event // in order, behind the queue
 }
 
 func newLane(p *running) *lane {
@@ -72,6 +77,11 @@ func (l *lane) push(ctx context.Context, ev *Event) {
 		l.release(ev)
 		return
 	}
+	if s.holding && hooks[ev.Hook].kind != lifecycle { // whoever starts is told anew which brokers there are
+		l.hold(s, ev)
+		s.mu.Unlock()
+		return
+	}
 	// An idle shard's event may go straight out: nothing is ahead of it.
 	if !s.running && l.post(l.p.current().link.Load(), ev, i) == posted {
 		s.mu.Unlock()
@@ -97,7 +107,7 @@ func (l *lane) busy(ev *Event) bool {
 	i := l.shard(ev)
 	s := &l.shards[i]
 	s.mu.Lock()
-	waiting := s.running || s.head < len(s.queue)
+	waiting := s.running || s.head < len(s.queue) || len(s.held) > 0
 	s.mu.Unlock()
 	lk := l.p.current().link.Load()
 	return waiting || l.p.holdsBack(i) != nil || lk != nil && lk.outbox != nil && lk.outbox.awaitShard(i) != nil
@@ -149,6 +159,12 @@ func (l *lane) dropOldest(from *shard) bool {
 	for i := 0; !ok && i < laneShards; i++ {
 		ev, ok = l.shards[i].pop()
 	}
+	if !ok {
+		ev, ok = l.popHeld(from)
+	}
+	for i := 0; !ok && i < laneShards; i++ {
+		ev, ok = l.popHeld(&l.shards[i])
+	}
 	if ok {
 		l.drop(&ev, ReasonLaneFull, nil)
 		l.release(&ev)
@@ -161,6 +177,9 @@ func (l *lane) release(ev *Event) {
 	l.events.Add(-1)
 	if l.p.current().spec.Lane.Overflow == Block {
 		l.room.broadcast()
+	}
+	if l.p.held.Load() {
+		l.emptied.broadcast()
 	}
 }
 
@@ -349,6 +368,7 @@ func (l *lane) close(ctx context.Context) {
 		s.closed = true
 		s.mu.Unlock()
 	}
+	l.dropHeld()
 	done := make(chan struct{})
 	go func() { l.workers.Wait(); close(done) }()
 	select {

@@ -257,7 +257,11 @@ func (p *Provider) mayBlock() bool { return p.spec.Delivery == Sync || p.spec.La
 func (p *Provider) notifySync(ctx context.Context, ev *Event) {
 	p.stats.Sent.Add(1)
 	l := p.link.Load()
-	if l == nil {
+	switch {
+	case p.held.Load():
+		p.lane.drop(ev, ReasonDown, ErrHeld)
+		return
+	case l == nil:
 		p.lane.drop(ev, ReasonDown, nil)
 		return
 	}

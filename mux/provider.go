@@ -63,6 +63,8 @@ type running struct {
 	failLog    [numReasons]rateLimit
 	putBackLog rateLimit
 
+	held atomic.Bool // an operator has taken it out of service
+
 	recorder Recorder // set before the first event
 
 	retiring atomic.Pointer[[]*Link] // replaced and not yet settled; nil for none

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"net"
 	"time"
 
@@ -69,7 +68,7 @@ func (c control) Status() admin.Status {
 	default:
 	}
 	for _, u := range units {
-		s.Providers = append(s.Providers, statusOf(u))
+		s.Providers = append(s.Providers, statusOf(u, c.since))
 	}
 	for _, r := range c.mux.Registrations() {
 		s.Brokers = append(s.Brokers, admin.Broker{
@@ -130,16 +129,17 @@ func hookProvider(p *mux.Provider, w mux.HookSpec) admin.HookProvider {
 	return out
 }
 
-func statusOf(u *unit) admin.Provider {
+func statusOf(u *unit, started time.Time) admin.Provider {
 	p, state := u.provider, u.host.State()
 	out := admin.Provider{
 		Name: p.Name(), Kind: "plugin",
-		Status: string(state.Status), Since: state.Since, Pid: state.Pid, Restarts: state.Restarts, LastError: state.LastErr, Problems: state.Problems, Enabled: true, TimeoutMs: p.Spec().Timeout.Milliseconds(),
+		Status: string(state.Status), Since: state.Since, Pid: state.Pid, Restarts: state.Restarts, LastError: state.LastErr, Problems: state.Problems, TimeoutMs: p.Spec().Timeout.Milliseconds(),
 		Breakers: make(map[string]string), Dropped: make(map[string]int64), Decided: make(map[string]int64), Missing: make(map[string]int64),
 	}
 	if u.cfg.IsRemote() {
 		out.Kind = "remote"
 	}
+	u.inService(&out, started)
 	wants, known := p.Wants()
 	out.Hooks, out.HooksKnown = names(wants), known
 	out.WaitingEvents, out.WaitingBytes = p.Waiting()
@@ -178,14 +178,3 @@ func names(hooks []mux.HookSpec) []string {
 	}
 	return out
 }
-
-var errLater = errors.New("this cannot be done yet")
-
-// Disable implements admin.Control.
-func (c control) Disable(context.Context, string) error { return errLater }
-
-// Drain implements admin.Control.
-func (c control) Drain(context.Context, string) error { return errLater }
-
-// Enable implements admin.Control.
-func (c control) Enable(context.Context, string) error { return errLater }

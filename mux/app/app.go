@@ -178,18 +178,23 @@ func (a *App) startProviders() error {
 			return err
 		}
 		if a.state != nil {
-			a.state.recall(u)
+			if a.state.recall(u) {
+				a.startOff(u)
+			}
 		}
 		a.units = append(a.units, u)
 	}
 	a.mux.SetProviders(providersOf(a.units))
+	var hosts []providerHost
 	for _, u := range a.units {
-		a.run(u)
+		if !u.off {
+			a.run(u)
+			hosts = append(hosts, u.host)
+		}
 	}
-	units := a.units
 	a.running.Go(func() {
-		for _, u := range units {
-			<-u.host.Settled()
+		for _, h := range hosts {
+			<-h.Settled()
 		}
 		a.mux.SetReady()
 	})

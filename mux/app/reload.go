@@ -49,6 +49,8 @@ func (a *App) Restart(ctx context.Context, name string) error {
 		switch {
 		case i < 0:
 			return nil, fmt.Errorf("%w: %s", admin.ErrNoProvider, name)
+		case a.units[i].off:
+			return nil, fmt.Errorf("%s: %w", name, errDisabled)
 		case a.units[i].cfg.IsRemote():
 			return nil, fmt.Errorf("%s is a remote, which hookmux did not start: restart it where it runs", name)
 		}
@@ -84,7 +86,9 @@ func (a *App) change(ctx context.Context, what string, f func(context.Context) (
 		a.log.Error(what+" failed: nothing has changed", "error", err)
 		return nil, err
 	}
-	a.log.Info(what+" done", "changes", changes.String())
+	if changes != nil {
+		a.log.Info(what+" done", "changes", changes.String())
+	}
 	return changes, nil
 }
 
@@ -197,8 +201,16 @@ func (a *App) planUnit(p *plan, c *config.Provider, old *unit, restart bool) (u 
 	case old == nil:
 		u, err = a.newUnit(c, mux.NewProvider(c.Spec, a.log))
 		p.changes.Added = append(p.changes.Added, c.Name)
+	case old.off && (processID(c) != old.process || !reflect.DeepEqual(c.Spec, old.cfg.Spec)):
+		// It starts, and is found good or not, when it is enabled.
+		next := *old
+		next.cfg, next.process, next.provider = c, processID(c), old.provider.With(c.Spec)
+		p.changes.Changed = append(p.changes.Changed, c.Name)
+		return &next, nil
 	case restart || processID(c) != old.process:
-		u, err = a.newUnit(c, old.provider.With(c.Spec))
+		if u, err = a.newUnit(c, old.provider.With(c.Spec)); err == nil {
+			u.endDrain = old.endDrain
+		}
 		p.restarts = append(p.restarts, old)
 		p.changes.Restarted = append(p.changes.Restarted, c.Name)
 	case reflect.DeepEqual(c.Spec, old.cfg.Spec):
@@ -286,6 +298,9 @@ func (p *plan) discard() {
 // remove takes leave of a provider that is in no chain any more, once no event is
 // under way to it and its lane is empty.
 func (a *App) remove(u *unit, drained <-chan struct{}) {
+	if u.endDrain != nil {
+		u.endDrain()
+	}
 	gone := make(chan struct{})
 	a.leaving[u.cfg.Name] = gone
 	a.running.Go(func() {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -18,12 +19,13 @@ import (
 
 // state is a small file that remembers which hooks each provider declared last:
 // they count from the start of the next hookmux, also while the provider does not
-// start. What a provider declared is forgotten when its process config changes.
+// start. What a provider declared is forgotten when its process config changes. And
+// it remembers whom an operator has disabled.
 type state struct {
 	path string
 
 	mu      sync.Mutex // serialises writes
-	written map[string]remembered
+	written stateFile
 }
 
 // remembered is what is known of a provider; its JSON is the file's format.
@@ -40,6 +42,7 @@ type rememberedHook struct {
 type stateFile struct {
 	Format    string                `json:"format"`
 	Providers map[string]remembered `json:"providers"`
+	Disabled  []string              `json:"disabled,omitempty"` // in chain order
 }
 
 const (
@@ -73,7 +76,7 @@ func openState(path string) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be read as hookmux's state, remove it if nobody needs it: %w", path, err)
 	}
-	s.written = file.Providers
+	s.written = file
 	return s, nil
 }
 
@@ -94,9 +97,15 @@ func trusted(f *os.File) error {
 	return nil
 }
 
-// recall has a provider count for what it declared in an earlier life.
-func (s *state) recall(u *unit) {
-	was, ok := s.written[u.cfg.Name]
+// recall has a provider count for what it declared in an earlier life, and says
+// whether it was disabled then.
+func (s *state) recall(u *unit) (disabled bool) {
+	s.assume(u)
+	return slices.Contains(s.written.Disabled, u.cfg.Name)
+}
+
+func (s *state) assume(u *unit) {
+	was, ok := s.written.Providers[u.cfg.Name]
 	if !ok || was.Process != u.process {
 		return
 	}
@@ -113,15 +122,18 @@ func (s *state) recall(u *unit) {
 	}
 }
 
-// note writes what the providers have declared, if that is news.
+// note writes what the providers have declared and who is disabled, if that is news.
 func (s *state) note(units []*unit) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := make(map[string]remembered)
+	now := stateFile{Format: stateFormat, Providers: make(map[string]remembered)}
 	for _, u := range units {
+		if u.provider.Held() {
+			now.Disabled = append(now.Disabled, u.cfg.Name)
+		}
 		declared, known := u.provider.Declared()
-		if was, ok := s.written[u.cfg.Name]; !known && ok && was.Process == u.process {
-			now[u.cfg.Name] = was
+		if was, ok := s.written.Providers[u.cfg.Name]; !known && ok && was.Process == u.process {
+			now.Providers[u.cfg.Name] = was
 		}
 		if !known {
 			continue
@@ -130,12 +142,12 @@ func (s *state) note(units []*unit) error {
 		for _, d := range declared {
 			r.Hooks = append(r.Hooks, rememberedHook{d.Hook.String(), d.Topics})
 		}
-		now[u.cfg.Name] = r
+		now.Providers[u.cfg.Name] = r
 	}
 	if reflect.DeepEqual(now, s.written) {
 		return nil
 	}
-	data, err := json.MarshalIndent(stateFile{stateFormat, now}, "", "  ")
+	data, err := json.MarshalIndent(now, "", "  ")
 	if err != nil {
 		return err
 	}

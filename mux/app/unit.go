@@ -21,6 +21,8 @@ type unit struct {
 	host     providerHost
 	stop     context.CancelFunc // ends the host
 	stopped  <-chan struct{}    // closed when it has ended
+	off      bool               // an operator has disabled it: its host has ended
+	endDrain context.CancelFunc // not nil: it is being drained, until this is called
 }
 
 // providerHost is a plugin's or a remote's host.

@@ -28,6 +28,9 @@ var reasonNames = [numReasons]string{
 	"", "error", "timeout", "breaker_open", "overload", "down", "invalid", "canceled", "lane_full", "shutdown",
 }
 
+// NumReasons is how many there are, ReasonNone included.
+const NumReasons = numReasons
+
 func (r Reason) String() string { return reasonNames[r] }
 
 // ErrDown is what a Conn answers when the provider's process or connection

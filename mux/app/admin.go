@@ -20,7 +20,7 @@ func (a *App) startAdmin() error {
 	if at == "" || at == config.Off {
 		return nil
 	}
-	opts := admin.Options{OpenMetrics: a.cfg.Admin.OpenMetrics, Metrics: a.opts.Metrics}
+	opts := admin.Options{OpenMetrics: a.cfg.Admin.OpenMetrics, Metrics: a.metrics.Handler()}
 	var l net.Listener
 	var err error
 	if a.cfg.Admin.IsTCP() {

@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 	"syscall"
@@ -31,6 +30,7 @@ import (
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/host"
+	"github.com/hookmux/hookmux/mux/observe"
 	"github.com/hookmux/hookmux/mux/server"
 	"github.com/hookmux/hookmux/mux/trail"
 )
@@ -53,8 +53,6 @@ type Options struct {
 	// Admin and State are the paths to use when the config names none; "" for
 	// neither. What cannot be had there is done without, with a warning.
 	Admin, State string
-	// Metrics answers /metrics at the admin address; nil: there are none.
-	Metrics http.Handler
 	// ConfigPath is shown to operators.
 	ConfigPath string
 	// DrainTimeout bounds the delivery of waiting notifications at the end.
@@ -67,7 +65,8 @@ type App struct {
 	opts Options
 	log  *slog.Logger
 
-	trail *trail.Trail
+	trail   *trail.Trail
+	metrics *observe.Metrics
 
 	// From Start to Stop.
 	since    time.Time
@@ -112,6 +111,7 @@ func New(cfg *config.Config, opts Options) *App {
 		cfg: cfg, opts: opts, log: opts.Log, trail: trail.New(cfg.Trail),
 		serveErr: make(chan error, 1), started: make(chan struct{}), rewatch: make(chan struct{}, 1), turn: make(chan struct{}, 1), leaving: make(map[string]<-chan struct{}),
 	}
+	a.metrics = newMetrics(a)
 	a.life, a.end = context.WithCancel(context.Background())
 	return a
 }
@@ -202,14 +202,14 @@ func (a *App) startProviders() error {
 }
 
 func (a *App) muxOptions(cfg *config.Config) mux.Options {
-	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: a.trail, Log: a.log}
+	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: mux.Recorders{a.trail, a.metrics}, Log: a.log}
 }
 
 // makeHostOptions starts the reaper and makes the folder for the plugins'
 // sockets, which nobody else may enter.
 func (a *App) makeHostOptions() (err error) {
 	opts := a.opts.Host
-	opts.Mux, opts.Log, opts.Version, opts.OnUp = a.mux, a.log, a.opts.Version, a.noteState
+	opts.Mux, opts.Log, opts.Version, opts.OnUp, opts.OnDown = a.mux, a.log, a.opts.Version, a.noteState, a.wentDown
 	if opts.TempDir, err = host.TempDir(); err != nil {
 		return fmt.Errorf("make a folder for the plugins' sockets: %w", err)
 	}

@@ -24,7 +24,7 @@ var errStopping = errors.New("hookmux is stopping")
 // after another. It returns when all is in place; old processes may then still be
 // finishing what they had.
 func (a *App) Reload(ctx context.Context) (*Changes, error) {
-	return a.change(ctx, "reload", func(ctx context.Context) (*Changes, error) {
+	return a.change(ctx, reload, func(ctx context.Context) (*Changes, error) {
 		if a.opts.Load == nil {
 			return nil, errors.New("hookmux was started without a config file")
 		}
@@ -38,7 +38,7 @@ func (a *App) Reload(ctx context.Context) (*Changes, error) {
 
 // Apply is Reload with a config that has been read already.
 func (a *App) Apply(ctx context.Context, cfg *config.Config) (*Changes, error) {
-	return a.change(ctx, "reload", func(ctx context.Context) (*Changes, error) { return a.apply(ctx, cfg, "") })
+	return a.change(ctx, reload, func(ctx context.Context) (*Changes, error) { return a.apply(ctx, cfg, "") })
 }
 
 // Restart has a new process of a plugin take over from the one that runs. When the
@@ -58,6 +58,9 @@ func (a *App) Restart(ctx context.Context, name string) error {
 	})
 	return err
 }
+
+// reload is what change calls one in the log.
+const reload = "reload"
 
 // change runs f when it is its turn, with a context that ends with Stop, too, and
 // logs what came of it.
@@ -81,6 +84,9 @@ func (a *App) change(ctx context.Context, what string, f func(context.Context) (
 	case <-ctx.Done():
 	}
 	changes, err := f(ctx)
+	if what == reload {
+		a.metrics.Reloaded(err == nil)
+	}
 	if err != nil {
 		err = a.orStopping(err)
 		a.log.Error(what+" failed: nothing has changed", "error", err)
@@ -124,6 +130,11 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*C
 	}
 	// From here on nothing fails.
 	for _, u := range p.restarts {
+		cause := causeConfig
+		if u.cfg.Name == restart {
+			cause = causeOperator
+		}
+		a.metrics.Restarted(u.cfg.Name, cause)
 		u.host.Retire()
 	}
 	drained := a.mux.Reconfigure(a.muxOptions(cfg), providersOf(p.units))
@@ -312,5 +323,6 @@ func (a *App) remove(u *unit, drained <-chan struct{}) {
 		u.stop()
 		<-u.stopped
 		closeNow(u.provider)
+		a.metrics.Forget(u.cfg.Name)
 	})
 }

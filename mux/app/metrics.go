@@ -1,0 +1,70 @@
+package app
+
+import (
+	"runtime"
+	"runtime/debug"
+
+	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/host"
+	"github.com/hookmux/hookmux/mux/observe"
+)
+
+// Causes of a restart that are not a host.Cause: somebody wanted it.
+const (
+	causeConfig   = "config_changed"
+	causeOperator = "operator"
+)
+
+// newMetrics are the App's metrics; they show how it is while it runs.
+func newMetrics(a *App) *observe.Metrics {
+	b := observe.Build{Version: a.opts.Version, GoVersion: runtime.Version()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				b.Revision = s.Value
+			}
+		}
+	}
+	m := observe.NewMetrics(b)
+	m.Collect(scrape{a})
+	return m
+}
+
+// wentDown counts a provider that went down by itself.
+func (a *App) wentDown(provider string, why host.Cause) { a.metrics.Restarted(provider, string(why)) }
+
+// scrape is the App as package observe sees it.
+type scrape struct{ a *App }
+
+// Providers implements observe.Source.
+func (s scrape) Providers() (out []observe.ProviderState) {
+	s.a.mu.Lock()
+	units := s.a.units
+	s.a.mu.Unlock()
+	for _, u := range units {
+		p := statusOf(u)
+		stats := u.provider.Stats()
+		state := observe.ProviderState{
+			Name: p.Name, Status: p.Status, Breakers: p.Breakers, LaneEvents: p.WaitingEvents, LaneBytes: p.WaitingBytes,
+			Dropped: p.Dropped, PutBack: make(map[string]int64), Redacted: stats.Redacted.Load(),
+		}
+		for c := range mux.Change(mux.NumChanges) {
+			if n := stats.PutBack[c].Load(); n != 0 {
+				state.PutBack[c.String()] = n
+			}
+		}
+		out = append(out, state)
+	}
+	return out
+}
+
+// Brokers implements observe.Source.
+func (s scrape) Brokers() (out []observe.BrokerState) {
+	if s.a.mux == nil { // not started yet
+		return nil
+	}
+	for _, r := range s.a.mux.Registrations() {
+		out = append(out, observe.BrokerState{Node: r.Node, Since: r.Since, Missing: len(r.Missing)})
+	}
+	return out
+}

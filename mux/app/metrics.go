@@ -3,6 +3,7 @@ package app
 import (
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/host"
@@ -42,7 +43,7 @@ func (s scrape) Providers() (out []observe.ProviderState) {
 	units := s.a.units
 	s.a.mu.Unlock()
 	for _, u := range units {
-		p := statusOf(u)
+		p := statusOf(u, time.Now())
 		stats := u.provider.Stats()
 		state := observe.ProviderState{
 			Name: p.Name, Status: p.Status, Breakers: p.Breakers, LaneEvents: p.WaitingEvents, LaneBytes: p.WaitingBytes,

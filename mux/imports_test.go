@@ -43,6 +43,7 @@ var importRules = []struct {
 	{"mux/devbroker/...", []string{"proto/...", "mux/devbroker/..."}, "it stands for EMQX, which shares nothing with us but the wire"},
 	{"mux/app", []string{"mux/...", "proto/..."}, "it wires everything, and nothing but cmd may import it"},
 	{"plugins/sdk/...", []string{"proto/...", "plugins/sdk/..."}, "a plugin's author must not have to build the sidecar"},
+	{"plugins/internal/plugintest", []string{"mux/...", "plugins/sdk", "proto/..."}, "it runs plugins under a real hookmux, for their tests; only tests import it"},
 	{"plugins/...", []string{"plugins/...", "proto/..."}, "the plugins we ship live from what everyone has: the SDK and the wire, never the engine"},
 	{"examples/...", []string{"plugins/sdk/...", "proto/...", "examples/..."}, "an example shows what a reader can do outside this repository"},
 	{"cmd/...", []string{"mux/...", "plugins/...", "proto/...", "cmd/..."}, "a command is a face on packages that tests can reach"},

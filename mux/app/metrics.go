@@ -3,7 +3,6 @@ package app
 import (
 	"runtime"
 	"runtime/debug"
-	"time"
 
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/host"
@@ -43,7 +42,7 @@ func (s scrape) Providers() (out []observe.ProviderState) {
 	units := s.a.units
 	s.a.mu.Unlock()
 	for _, u := range units {
-		p := statusOf(u, time.Now())
+		p := statusOf(u, s.a.since)
 		stats := u.provider.Stats()
 		state := observe.ProviderState{
 			Name: p.Name, Status: p.Status, Breakers: p.Breakers, LaneEvents: p.WaitingEvents, LaneBytes: p.WaitingBytes,

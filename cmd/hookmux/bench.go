@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hookmux/hookmux/cmd/hookmux/internal/bench"
+	"github.com/hookmux/hookmux/mux/app"
 )
 
 func newBench() *cobra.Command {
@@ -100,12 +101,18 @@ func newBenchParts() []*cobra.Command {
 	}
 	// Profiling is not in run itself: there is nothing to be switched on by
 	// mistake in what is in service.
-	profiled := newRun()
-	profiled.Use, profiled.Short, profiled.Hidden = "bench-run", "run with a CPU profile; bench starts it itself", true
-	file := profiled.Flags().String("cpuprofile", "", "where to")
+	var file string
+	var blind bool
+	profiled := newRunWith(func(o *app.Options) { o.Unwatched = blind })
+	profiled.Use, profiled.Short, profiled.Hidden = "bench-run", "run with a CPU profile or unwatched; bench starts it itself", true
+	profiled.Flags().StringVar(&file, "cpuprofile", "", "where to")
+	profiled.Flags().BoolVar(&blind, "unwatched", false, "without metrics and the trail")
 	run := profiled.RunE
 	profiled.RunE = func(cmd *cobra.Command, args []string) error {
-		f, err := os.Create(*file)
+		if file == "" {
+			return run(cmd, args)
+		}
+		f, err := os.Create(file)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,10 @@ import (
 	"github.com/hookmux/hookmux/mux/host"
 )
 
-func newRun() *cobra.Command {
+func newRun() *cobra.Command { return newRunWith(func(*app.Options) {}) }
+
+// newRunWith is run with other Options of the App.
+func newRunWith(change func(*app.Options)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Start the providers and serve EMQX",
@@ -47,7 +50,7 @@ every client in.`,
 		ctx, stop := untilSignal()
 		defer stop()
 		var a *app.App
-		a = app.New(cfg, app.Options{
+		opts := app.Options{
 			Log: log, Version: shortVersion(), Reaper: reaperCommand(),
 			ConfigPath: path, Admin: defaultAdmins(path)[0], State: defaultState(path),
 			Load: func() (*config.Config, error) {
@@ -60,7 +63,9 @@ every client in.`,
 				untune = app.TuneGC(cfg)
 				warned.about(ctx, a, cfg, log)
 			},
-		})
+		}
+		change(&opts)
+		a = app.New(cfg, opts)
 		level.Set(cfg.Log.Level)
 		log.Info("hookmux starts", "version", shortVersion(), "config", path)
 		defer onHangup(func() { _, _ = a.Reload(ctx) })() // which logs what came of it

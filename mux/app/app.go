@@ -55,6 +55,9 @@ type Options struct {
 	Admin, State string
 	// ConfigPath is shown to operators.
 	ConfigPath string
+	// Unwatched has nothing counted or remembered of events: neither metrics nor the
+	// trail. It is for measuring what they cost.
+	Unwatched bool
 	// DrainTimeout bounds the delivery of waiting notifications at the end.
 	// Default 5 s.
 	DrainTimeout time.Duration
@@ -202,7 +205,11 @@ func (a *App) startProviders() error {
 }
 
 func (a *App) muxOptions(cfg *config.Config) mux.Options {
-	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: mux.Recorders{a.trail, a.metrics}, Log: a.log}
+	var recorder mux.Recorder
+	if !a.opts.Unwatched {
+		recorder = mux.Recorders{a.trail, a.metrics}
+	}
+	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: recorder, Log: a.log}
 }
 
 // makeHostOptions starts the reaper and makes the folder for the plugins'

@@ -155,11 +155,12 @@ type lab struct {
 	systems int // hookmuxes started
 	files   int // of counters made
 
-	muxes  map[int]*system  // hookmux by plugins
-	pures  map[int]*system  // the same with pure ones
-	direct *system          // as many direct servers as were needed so far
-	round4 map[bool]*system // hookmux with four plugins, for one round
-	rates  map[string]float64
+	muxes   map[int]*system      // hookmux by plugins
+	pures   map[int]*system      // the same with pure ones
+	watched map[watching]*system // with one plugin, by who looks on
+	direct  *system              // as many direct servers as were needed so far
+	round4  map[bool]*system     // hookmux with four plugins, for one round
+	rates   map[string]float64
 }
 
 func (l *lab) close() {
@@ -167,6 +168,9 @@ func (l *lab) close() {
 		s.stop()
 	}
 	for _, s := range l.pures {
+		s.stop()
+	}
+	for _, s := range l.watched {
 		s.stop()
 	}
 	if l.direct != nil {

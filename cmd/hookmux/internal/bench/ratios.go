@@ -62,6 +62,16 @@ var ratios = []ratio{
 		of: func(r round) float64 { return float64(r["4 pure plugins"].P50) / float64(r["1 pure plugin"].P50) },
 	},
 	{
+		name: "observe_async_cpu", what: "CPU of a notification: metrics, trail and a follower ÷ none of them", limit: 1.1,
+		group: "watched notifications", modes: []string{"unwatched", "followed"},
+		of: func(r round) float64 { return r["followed"].cpuPerEvent() / r["unwatched"].cpuPerEvent() },
+	},
+	{
+		name: "observe_sync_cpu", what: "CPU of a rewritten message.publish: metrics, trail and a follower ÷ none of them", limit: 1.1,
+		group: "watched decisions", modes: []string{"unwatched", "followed"},
+		of: func(r round) float64 { return r["followed"].cpuPerEvent() / r["unwatched"].cpuPerEvent() },
+	},
+	{
 		name: "slow1_p99", what: "p99 of a notification: 1 of 4 plugins sleeps 100 ms ÷ none", limit: 1.2,
 		group: "slow plugin", modes: []string{"none slow", "1 of 4 slow"},
 		of: func(r round) float64 { return float64(r["1 of 4 slow"].P99) / float64(r["none slow"].P99) },
@@ -111,6 +121,14 @@ var groups = []struct {
 	{"pure plugins", 4, []mode{
 		{name: "1 pure plugin", run: pure(1)},
 		{name: "4 pure plugins", run: pure(4)},
+	}},
+	{"watched notifications", 4, []mode{
+		{name: "unwatched", run: watched(unwatched, notified)},
+		{name: "followed", run: watched(followed, notified)},
+	}},
+	{"watched decisions", 4, []mode{
+		{name: "unwatched", run: watched(unwatched, decided)},
+		{name: "followed", run: watched(followed, decided)},
 	}},
 	{"slow plugin", 5, []mode{
 		{name: "none slow", run: slow(0)},

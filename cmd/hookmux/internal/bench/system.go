@@ -33,6 +33,7 @@ type system struct {
 	plugins []*counters          // of all who handle an event; empty if they do not count
 	hooks   []mux.Hook           // what it answers
 
+	unfollow  func() // ends following its events; nil: nobody does
 	isHookmux bool
 	passes    bool // its plugins rewrite nothing
 }
@@ -56,6 +57,9 @@ func (s *system) kill() {
 }
 
 func (s *system) disconnect() {
+	if s.unfollow != nil {
+		s.unfollow()
+	}
 	for _, pool := range s.servers {
 		for _, cc := range pool {
 			_ = cc.Close()
@@ -172,6 +176,10 @@ type providerConfig struct {
 
 // hookmux starts hookmux with the providers; change, if not nil, adapts each.
 func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *providerConfig)) (s *system, err error) {
+	return l.hookmuxAs(ctx, asUsual, plugins, change)
+}
+
+func (l *lab) hookmuxAs(ctx context.Context, w watching, plugins int, change func(i int, p *providerConfig)) (s *system, err error) {
 	s = &system{name: fmt.Sprintf("hookmux with %d plugins", plugins), isHookmux: true}
 	defer func() {
 		if err != nil {
@@ -205,6 +213,10 @@ func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *pr
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return s, err
 	}
+	admin := "off"
+	if w == followed {
+		admin = "unix:" + adminSocket(dir)
+	}
 	timeout := mux.DefaultEventTimeout.String()
 	for _, p := range providers {
 		timeout = cmp.Or(p.Timeout, timeout) // or it would warn of one that is longer
@@ -212,7 +224,7 @@ func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *pr
 	// JSON is YAML, but for what hookmux expands.
 	cfg, err := json.Marshal(map[string]any{
 		"timeout": timeout,
-		"state":   "off", "admin": "off", "listen": "127.0.0.1:0", "log": map[string]any{"format": "json"}, "providers": providers,
+		"state":   "off", "admin": admin, "listen": "127.0.0.1:0", "log": map[string]any{"format": "json"}, "providers": providers,
 		"default": map[string]any{"client.authenticate": "allow"}, // or it would warn of a plugin that has no opinion
 	})
 	if err != nil {
@@ -222,12 +234,7 @@ func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *pr
 	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(cfg), "${", "$${")), 0o600); err != nil {
 		return s, err
 	}
-	command := append(slices.Clone(l.opts.Self), "run", "-c", path)
-	if l.opts.Profiles != "" {
-		command = append(slices.Clone(l.opts.Self), "bench-run", "-c", path, "--cpuprofile",
-			filepath.Join(l.opts.Profiles, fmt.Sprintf("hookmux%d-plugins%d.pprof", l.systems, plugins)))
-	}
-	c, err := startChild(s.name, command)
+	c, err := startChild(s.name, l.command(w, path, plugins))
 	if err != nil {
 		return s, err
 	}
@@ -238,6 +245,11 @@ func (l *lab) hookmux(ctx context.Context, plugins int, change func(i int, p *pr
 	}
 	if err := s.connect(ctx, address); err != nil {
 		return s, err
+	}
+	if w == followed {
+		if err := s.follow(adminSocket(dir)); err != nil {
+			return s, err
+		}
 	}
 	if n, last := s.warned(); n > 0 && plugins > 0 {
 		return s, fmt.Errorf("%s did not start well: %s", s.name, last)

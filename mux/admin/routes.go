@@ -42,9 +42,11 @@ type handler struct {
 	guard    *guard
 	stopping <-chan struct{}
 	mux      *http.ServeMux
+	outer    http.Handler // mux behind all that is around it
+	routes   []string     // the patterns of all but the page's files
 }
 
-func newHandler(c Control, opts Options, stopping <-chan struct{}) http.Handler {
+func newHandler(c Control, opts Options, stopping <-chan struct{}) *handler {
 	h := &handler{control: c, opts: opts, guard: newGuard(opts.Token), stopping: stopping, mux: http.NewServeMux()}
 	h.answer("GET /v1/status", func(*http.Request) (any, error) { return c.Status(), nil })
 	h.answer("GET /v1/hooks", func(*http.Request) (any, error) { return map[string][]Hook{"hooks": c.Status().Hooks}, nil })
@@ -66,7 +68,7 @@ func newHandler(c Control, opts Options, stopping <-chan struct{}) http.Handler 
 	h.handle("GET /v1/tail", http.HandlerFunc(h.tail))
 	if opts.Metrics != nil {
 		if opts.OpenMetrics {
-			h.mux.Handle("GET /metrics", opts.Metrics)
+			h.open("GET /metrics", opts.Metrics.ServeHTTP)
 		} else {
 			h.handle("GET /metrics", opts.Metrics)
 		}
@@ -78,21 +80,33 @@ func newHandler(c Control, opts Options, stopping <-chan struct{}) http.Handler 
 	h.handle("GET /debug/pprof/trace", http.HandlerFunc(pprof.Trace))
 
 	// These are for everybody.
-	h.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"alive": true}) })
-	h.mux.HandleFunc("GET /readyz", h.ready)
-	h.mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+	h.open("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, map[string]bool{"alive": true}) })
+	h.open("GET /readyz", h.ready)
+	h.open("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(description)
 	})
-	h.mux.HandleFunc("POST /login", h.guard.login)
-	h.mux.HandleFunc("POST /logout", h.guard.logout)
+	h.open("POST /login", h.guard.login)
+	h.open("POST /logout", h.guard.logout)
 	page.Routes(h.mux)
-	return h.guard.outer(http.MaxBytesHandler(http.HandlerFunc(h.route), maxBody))
+	h.outer = h.guard.outer(http.MaxBytesHandler(http.HandlerFunc(h.route), maxBody))
+	return h
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.outer.ServeHTTP(w, r)
+}
+
+// open has a route answered for everybody.
+func (h *handler) open(pattern string, answer http.HandlerFunc) {
+	h.routes = append(h.routes, pattern)
+	h.mux.HandleFunc(pattern, answer)
 }
 
 // handle has a route answered for who may ask.
 func (h *handler) handle(pattern string, answer http.Handler) {
-	h.mux.Handle(pattern, h.guard.inner(answer))
+	h.open(pattern, h.guard.inner(answer).ServeHTTP)
 }
 
 // answer has a route answered with JSON.

@@ -162,7 +162,7 @@ func TestDrainOfAProviderThatIsDown(t *testing.T) {
 	bad := plugin(t, "bad", muxtest.Behaviour{Do: muxtest.ExitAtStart})
 	bad.Hooks = []mux.HookSpec{{Hook: mux.MessageDelivered}}
 	var c *admin.Client
-	s := start(t, config.Config{Providers: []config.Provider{bad}}, func(o *app.Options) { c = withAdmin(t, o) })
+	s := start(t, config.Config{Providers: []config.Provider{bad}}, func(o *app.Options) { c, o.DrainTimeout = withAdmin(t, o), time.Second })
 	broker := muxtest.NewBroker(t, s.Addr(), mux.V3)
 	broker.Delivered(t, "c", 0)
 	do := func(verb string) {

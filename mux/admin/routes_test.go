@@ -1,0 +1,61 @@
+package admin
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// The description has every route, and no other.
+func TestTheDescriptionHasEveryRoute(t *testing.T) {
+	t.Parallel()
+	var doc struct {
+		Paths map[string]map[string]any
+	}
+	if err := yaml.Unmarshal(description, &doc); err != nil {
+		t.Fatal(err)
+	}
+	var described []string
+	for path, methods := range doc.Paths {
+		for method := range methods {
+			if method != "parameters" {
+				described = append(described, strings.ToUpper(method)+" "+path)
+			}
+		}
+	}
+	routes := []string{"GET /"} // the page
+	for _, r := range newHandler(nothing{}, Options{Metrics: http.NotFoundHandler()}, nil).routes {
+		if below, ok := strings.CutPrefix(r, "GET /debug/pprof/"); !ok || below == "" {
+			routes = append(routes, r)
+		}
+	}
+	slices.Sort(described)
+	slices.Sort(routes)
+	if !slices.Equal(described, routes) {
+		t.Errorf("described %q\nserved    %q", described, routes)
+	}
+}
+
+func TestBadQueries(t *testing.T) {
+	t.Parallel()
+	h := newHandler(nothing{}, Options{}, nil)
+	for query, want := range map[string]string{
+		"/v1/decisions?clinet=a":         `there is no parameter \"clinet\": use client, hook, provider, topic, answer, limit, before`,
+		"/v1/decisions?limit=0":          `limit: \"0\" is not a number from 1 to 1000`,
+		"/v1/decisions?limit=1001":       `limit: 1001 is not between 1 and 1000`,
+		"/v1/decisions?before=x":         `before: \"x\" is not the id of a decision`,
+		"/v1/decisions?answer=no":        `answer: \"no\" is none: use ignore, allow`,
+		"/v1/decisions?hook=OnPublish":   `hook: \"OnPublish\" is none`,
+		"/v1/decisions?topic=a/%23/b":    `# must be the last level`,
+		"/v1/decisions?client=%zz":       `the query cannot be read`,
+		"/v1/tail?limit=1":               `there is no parameter \"limit\": use client, hook, provider, topic`,
+		"/v1/tail?hook=client.check_acl": `hook: \"client.check_acl\" is none`,
+	} {
+		if w := ask(h, "GET", query, nil); w.Code != 400 || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
+	}
+}

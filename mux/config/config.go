@@ -51,6 +51,10 @@ import (
 type Config struct {
 	// Listen is where brokers connect, host:port.
 	Listen string
+	// TLS is how; nil: in the clear.
+	TLS *TLS
+	// Limits is what they may ask at most.
+	Limits Limits
 	// Timeout bounds one event, all providers together.
 	Timeout time.Duration
 	// Default are the answers to access hooks about which no provider has an
@@ -109,6 +113,8 @@ type Provider struct {
 	// URL is where a remote listens, http://host:port or https://host:port;
 	// empty for a plugin.
 	URL string
+	// TLS is how a remote with https is connected to; nil: as RemoteTLS{}.
+	TLS *RemoteTLS
 }
 
 // IsRemote says whether the provider is a remote.
@@ -193,7 +199,7 @@ func Parse(name string, data []byte, src Sources) (*Config, error) {
 	if r.src.Dir, err = filepath.Abs(src.Dir); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	cfg := &Config{Listen: DefaultListen, Timeout: DefaultTimeout, GCHeadroom: DefaultGCHeadroom}
+	cfg := &Config{Listen: DefaultListen, Timeout: DefaultTimeout, GCHeadroom: DefaultGCHeadroom, Limits: Limits{DefaultMessageLimit, DefaultCallLimit, DefaultConnectionLimit}}
 	if root := r.parse(data); root != nil {
 		r.mapping("", root, cfg.keys())
 	}

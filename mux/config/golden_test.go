@@ -128,6 +128,12 @@ func checkErrors(t *testing.T, file string, err error, secrets ...string) {
 func describe(c *Config) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen %s, timeout %s, log %s json=%t\n", c.Listen, c.Timeout, c.Log.Level, c.Log.JSON)
+	if c.TLS != nil {
+		fmt.Fprintf(&b, "TLS %+v\n", *c.TLS)
+	}
+	if c.Limits != (Limits{DefaultMessageLimit, DefaultCallLimit, DefaultConnectionLimit}) {
+		fmt.Fprintf(&b, "limits %+v\n", c.Limits)
+	}
 	for _, h := range mux.Hooks() {
 		if allow, ok := c.Default[h]; ok {
 			fmt.Fprintf(&b, "default %s: allow=%t\n", h, allow)
@@ -145,6 +151,9 @@ func describe(c *Config) string {
 		fmt.Fprintf(&b, "\n%s\n", p)
 		if p.IsRemote() {
 			fmt.Fprintf(&b, "  url %s\n", p.URL)
+			if p.TLS != nil {
+				fmt.Fprintf(&b, "  TLS %+v\n", *p.TLS)
+			}
 		} else {
 			fmt.Fprintf(&b, "  command %q in %s within %s\n", p.Command, p.Dir, p.StartTimeout)
 			fmt.Fprintf(&b, "  env %q\n  config %s\n", p.Env, p.Config)

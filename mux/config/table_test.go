@@ -45,6 +45,8 @@ func TestTables(t *testing.T) {
 	}
 	unquote := strings.NewReplacer(`"256"`, "256", `"5"`, "5", `"10000"`, "10000", `"[`, "[", `]"`, "]", `"true"`, "true", `"false"`, "false")
 	write("", new(Config).keys())
+	all.WriteString("limits:\n")
+	write("  ", limitKeys(new(Limits)))
 	all.WriteString("log:\n")
 	write("  ", new(Log).keys())
 	all.WriteString("providers:\n  - name: a\n    command: a\n")

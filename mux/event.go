@@ -24,6 +24,7 @@ type Event struct {
 	told      time.Duration // when the broker told it, since epoch; only with a Recorder
 	sent      time.Duration // when it was handed to a provider, since epoch; the same
 	malformed bool          // Body is no protobuf message: nothing above can be trusted
+	excess    bool          // nobody is to be asked about it, see DispatchUnasked
 }
 
 // NewEvent reads from body what routing needs and keeps body, not a copy.

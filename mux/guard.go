@@ -57,6 +57,9 @@ func (p *Provider) guarded(ctx context.Context, q *query, waited *time.Duration)
 	if p.held.Load() {
 		return a, failure{ReasonDown, ErrHeld}
 	}
+	if q.ev.excess {
+		return a, failure{ReasonOverload, errExcess}
+	}
 	if !p.IsUp() {
 		return a, failure{ReasonDown, ErrDown}
 	}

@@ -42,6 +42,7 @@ type Mux struct {
 	readyOnce sync.Once
 	ready     chan struct{}
 	malformed rateLimit
+	tooLarge  rateLimit
 	panics    rateLimit
 }
 
@@ -174,7 +175,7 @@ func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
 		return m.refuse(ctx, &ev)
 	}
 	// Not ready in time: who is still down follows its failure policy.
-	ready := m.isReady() || m.awaitReady(ctx)
+	ready := m.isReady() || !ev.excess && m.awaitReady(ctx)
 	t := m.enter()
 	defer t.users.leave()
 	if !ready && len(t.providers) == 0 {
@@ -216,6 +217,8 @@ func (m *Mux) notify(ctx context.Context, ev *Event, routes []route) {
 		r := &routes[i]
 		switch {
 		case ev.Hook.HasTopics() && !r.takes(ev.topic), !r.p.inScope(ev):
+		case r.p.mayBlock() && ev.excess:
+			r.p.lose(ev, ReasonOverload, errExcess)
 		case r.p.mayBlock():
 			blocking = append(blocking, telling{r.p, seen.shownTo(r)})
 		default:

@@ -20,12 +20,13 @@ const (
 
 	ReasonLaneFull // dropped by the overflow policy
 	ReasonShutdown // still waiting when hookmux stopped
+	ReasonTooLarge // larger than events may be
 
-	numReasons = int(ReasonShutdown) + 1
+	numReasons = int(ReasonTooLarge) + 1
 )
 
 var reasonNames = [numReasons]string{
-	"", "error", "timeout", "breaker_open", "overload", "down", "invalid", "canceled", "lane_full", "shutdown",
+	"", "error", "timeout", "breaker_open", "overload", "down", "invalid", "canceled", "lane_full", "shutdown", "too_large",
 }
 
 // NumReasons is how many there are, ReasonNone included.

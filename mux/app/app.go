@@ -24,6 +24,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -76,6 +77,7 @@ type App struct {
 	mux      *mux.Mux
 	hostOpts host.Options
 	server   *server.Server
+	tls      atomic.Pointer[brokerTLS]
 	listener net.Listener
 	serveErr chan error
 	started  chan struct{}   // closed when Start is through
@@ -135,12 +137,16 @@ func (a *App) Start() (err error) {
 		return fmt.Errorf("listen: %w", err)
 	}
 	a.undo = append(a.undo, func() { _ = a.listener.Close() })
+	serverOpts, err := a.serverOptions()
+	if err != nil {
+		return err
+	}
 	a.openState()
 	if err := a.startProviders(); err != nil {
 		return err
 	}
 
-	a.server = server.New(a.mux)
+	a.server = server.New(a.mux, serverOpts)
 	go func() { a.serveErr <- a.server.Serve(a.listener) }()
 	a.undo = append(a.undo, func() {
 		// No call under way takes longer, so none is cut off.

@@ -128,6 +128,11 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*C
 	if err := a.prepare(ctx, p, restart); err != nil {
 		return nil, err
 	}
+	tls, err := a.reloadTLS(cfg, p, restart)
+	if err != nil {
+		p.discard()
+		return nil, err
+	}
 	// From here on nothing fails.
 	for _, u := range p.restarts {
 		cause := causeConfig
@@ -137,6 +142,10 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*C
 		a.metrics.Restarted(u.cfg.Name, cause)
 		u.host.Retire()
 	}
+	if tls != nil {
+		a.tls.Store(tls)
+	}
+	a.server.SetLimits(limitsOf(cfg))
 	drained := a.mux.Reconfigure(a.muxOptions(cfg), providersOf(p.units))
 	a.mu.Lock()
 	a.cfg, a.units = cfg, p.units
@@ -157,6 +166,9 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*C
 func (a *App) fixed(cfg *config.Config) error {
 	if cfg.Listen != a.cfg.Listen {
 		return fmt.Errorf("listen changes from %s to %s, which needs a restart of hookmux", a.cfg.Listen, cfg.Listen)
+	}
+	if (cfg.TLS == nil) != (a.cfg.TLS == nil) {
+		return errors.New("tls is switched on or off, which needs a restart of hookmux, and another URL in EMQX")
 	}
 	if cfg.Admin != a.cfg.Admin {
 		return errors.New("admin changes, which needs a restart of hookmux")

@@ -10,6 +10,7 @@ import (
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/host"
+	"github.com/hookmux/hookmux/mux/secure"
 )
 
 // unit is one provider of the config: the engine's side of it and its host.
@@ -19,6 +20,7 @@ type unit struct {
 	process  string // processID of cfg
 	provider *mux.Provider
 	host     providerHost
+	tls      *secure.Source     // a remote's files; nil: none
 	stop     context.CancelFunc // ends the host
 	stopped  <-chan struct{}    // closed when it has ended
 	off      bool               // an operator has disabled it: its host has ended
@@ -37,16 +39,16 @@ type providerHost interface {
 
 // newUnit makes a unit whose host does not run yet.
 func (a *App) newUnit(c *config.Provider, p *mux.Provider) (*unit, error) {
-	h, err := newHost(c, p, a.hostOpts)
+	h, files, err := newHost(c, p, a.hostOpts)
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", c.Name, err)
 	}
-	return &unit{cfg: c, process: processID(c), provider: p, host: h}, nil
+	return &unit{cfg: c, process: processID(c), provider: p, host: h, tls: files}, nil
 }
 
-func newHost(c *config.Provider, p *mux.Provider, opts host.Options) (providerHost, error) {
+func newHost(c *config.Provider, p *mux.Provider, opts host.Options) (providerHost, *secure.Source, error) {
 	if c.IsRemote() {
-		return host.NewRemote(p, c.URL, opts)
+		return newRemote(c, p, opts)
 	}
 	return host.NewPlugin(p, host.PluginSpec{
 		Command:      c.Command,
@@ -56,7 +58,7 @@ func newHost(c *config.Provider, p *mux.Provider, opts host.Options) (providerHo
 		ConfigAt:     c.ConfigAt,
 		StartTimeout: c.StartTimeout,
 		Process:      host.ProcessSpec(c.Process),
-	}, opts), nil
+	}, opts), nil, nil
 }
 
 // run starts the unit's host.

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
@@ -34,6 +33,7 @@ type Remote struct {
 	settled  chan struct{}
 	prepared *session // by Prepare, until Run takes it
 	retired  retirement
+	tls      *tlsCredentials // nil: without
 
 	mu    sync.Mutex
 	state State
@@ -62,15 +62,25 @@ func ParseURL(s string) (target string, secure bool, err error) {
 	return u.Host, u.Scheme == "https", nil
 }
 
-// NewRemote makes the host of the HookProvider server at rawURL.
-func NewRemote(p *mux.Provider, rawURL string, opts Options) (*Remote, error) {
-	target, secure, err := ParseURL(rawURL)
+// RemoteSpec is where a HookProvider server is.
+type RemoteSpec struct {
+	URL string // see ParseURL
+	// TLS is asked for each connection, if the URL is one of https. nil: the system's
+	// certificates.
+	TLS func() *tls.Config
+}
+
+// NewRemote makes the host of a HookProvider server.
+func NewRemote(p *mux.Provider, spec RemoteSpec, opts Options) (*Remote, error) {
+	target, secure, err := ParseURL(spec.URL)
 	if err != nil {
 		return nil, err
 	}
 	creds := insecure.NewCredentials()
+	var secured *tlsCredentials
 	if secure {
-		creds = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
+		secured = newTLSCredentials(spec.TLS)
+		creds = secured
 	}
 	opts = opts.withDefaults()
 	cc, err := grpc.NewClient("dns:///"+target,
@@ -88,8 +98,8 @@ func NewRemote(p *mux.Provider, rawURL string, opts Options) (*Remote, error) {
 		return nil, err
 	}
 	return &Remote{
-		provider: p, cc: cc, opts: opts, log: opts.Log.With("provider", p.Name(), "url", rawURL),
-		settled: make(chan struct{}), state: State{Status: Starting, Since: time.Now()},
+		provider: p, cc: cc, opts: opts, log: opts.Log.With("provider", p.Name(), "url", spec.URL),
+		tls: secured, settled: make(chan struct{}), state: State{Status: Starting, Since: time.Now()},
 	}, nil
 }
 
@@ -164,7 +174,7 @@ func (h *Remote) Prepare(ctx context.Context) (declared []mux.HookSpec, err erro
 	h.cc.Connect()
 	for s := h.cc.GetState(); s != connectivity.Ready; s = h.cc.GetState() {
 		if s == connectivity.TransientFailure || !h.cc.WaitForStateChange(ctx, s) {
-			return nil, errNobody
+			return nil, h.unreachable()
 		}
 	}
 	s, err := h.open(ctx)
@@ -189,8 +199,6 @@ func (h *Remote) Discard() {
 // Retire has Run end once another connection has taken over and nothing is under
 // way over this one; from now on it is not connected again.
 func (h *Remote) Retire() { h.retired.retire() }
-
-var errNobody = errors.New("nobody answers at its address")
 
 // open asks what the server wants.
 func (h *Remote) open(ctx context.Context) (s *session, err error) {
@@ -260,9 +268,9 @@ func (h *Remote) connect(ctx context.Context) error {
 		case connectivity.Ready:
 			return nil
 		case connectivity.TransientFailure:
-			if h.set(Restarting, errNobody) {
+			if err := h.unreachable(); h.set(Restarting, err) {
 				h.opts.OnDown(h.provider.Name(), CauseConnection)
-				h.log.Error("remote is down", "error", errNobody.Error()+"; trying again and again")
+				h.log.Error("remote is down", "error", err.Error()+"; trying again and again")
 			}
 			h.settle()
 			if !h.cc.WaitForStateChange(ctx, s) {

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	"github.com/hookmux/hookmux/proto/rawcodec"
+)
+
+// transportStream is what lies below gRPC's own reading of a request, which answers
+// one that is too large with an error before anybody else is asked. A test holds that
+// grpc-go's stream has these methods.
+type transportStream interface {
+	RecvCompress() string
+	ReadMessageHeader(header []byte) error
+	Read(n int) (mem.BufferSlice, error)
+}
+
+// tooLarge is a request of which only the size was read.
+type tooLarge struct{ size, limit int }
+
+func (e *tooLarge) Error() string {
+	return fmt.Sprintf("the event has %d bytes, more than the %d of limits.message", e.size, e.limit)
+}
+
+// receive reads a request, or of one that is larger than limit only how large it is,
+// which is a *tooLarge. dec is gRPC's way to read it, which a compressed one takes: no
+// broker compresses, and a gRPC error is what it gets when it is too large.
+func receive(ctx context.Context, limit int, dec func(any) error) (body []byte, err error) {
+	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(transportStream)
+	if ok {
+		encoding := stream.RecvCompress()
+		ok = encoding == "" || encoding == "identity"
+	}
+	if !ok {
+		var m rawcodec.Message
+		err := dec(&m)
+		return m, err
+	}
+	header := make([]byte, 5) // compressed or not, and the length
+	if err := stream.ReadMessageHeader(header); err != nil {
+		return nil, broken(err)
+	}
+	if header[0] != 0 {
+		return nil, status.Error(codes.Internal, "the message is compressed, and grpc-encoding does not say how")
+	}
+	size := binary.BigEndian.Uint32(header[1:])
+	if uint64(size) > uint64(limit) {
+		return nil, &tooLarge{int(size), limit}
+	}
+	data, err := stream.Read(int(size))
+	if err != nil {
+		return nil, broken(err)
+	}
+	body = data.Materialize() // a copy: an event may outlive its call in a lane
+	data.Free()
+	// What follows has to be the end. An answer before it would have gRPC reset the
+	// stream behind the answer.
+	switch err := stream.ReadMessageHeader(header); {
+	case errors.Is(err, io.EOF):
+		return body, nil
+	case err != nil:
+		return nil, broken(err)
+	}
+	return nil, status.Error(codes.Internal, "there is more than one message")
+}
+
+// broken is for a request that ends before it is whole: who made the call has gone.
+func broken(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return status.Error(codes.Internal, "the request ends before it is whole")
+	}
+	return err
+}

@@ -13,6 +13,9 @@ import (
 func Check(ctx context.Context, cfg *config.Config, opts Options) ([]ProviderState, error) {
 	a := New(cfg, opts)
 	defer a.Stop()
+	if _, err := a.loadTLS(cfg); err != nil {
+		return nil, err
+	}
 	if err := a.startProviders(); err != nil {
 		return nil, err
 	}

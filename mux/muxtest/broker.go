@@ -2,12 +2,14 @@ package muxtest
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"hash/fnv"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
@@ -31,10 +33,21 @@ const poolSize = 8
 // NewBroker makes a broker that calls addr; the test closes it.
 func NewBroker(t testing.TB, addr string, api mux.API) *Broker {
 	t.Helper()
+	return NewTLSBroker(t, addr, api, nil)
+}
+
+// NewTLSBroker is NewBroker for a URL that begins with https://; without a cfg, with
+// http://.
+func NewTLSBroker(t testing.TB, addr string, api mux.API, cfg *tls.Config) *Broker {
+	t.Helper()
+	creds := insecure.NewCredentials()
+	if cfg != nil {
+		creds = credentials.NewTLS(cfg)
+	}
 	b := &Broker{API: api, Node: "emqx@127.0.0.1", Timeout: 5 * time.Second}
 	for range poolSize {
 		cc, err := grpc.NewClient(addr,
-			grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithTransportCredentials(creds),
 			grpc.WithUserAgent("grpc-erlang/0.1.0"),
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawcodec.New()), grpc.MaxCallRecvMsgSize(1<<30)))
 		if err != nil {

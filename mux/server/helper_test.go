@@ -102,7 +102,7 @@ func serve(t testing.TB, m *mux.Mux) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(m)
+	s := New(m, Options{})
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {

@@ -65,6 +65,11 @@ func (c *http2Client) send(stream uint32, h mux.Hook, body []byte) {
 		c.must(enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
 	}
 	c.must(c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true}))
+	c.sendBody(stream, body)
+}
+
+func (c *http2Client) sendBody(stream uint32, body []byte) {
+	c.t.Helper()
 	message := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body)))
 	message = append(message, body...)
 	for len(message) > 16384 {
@@ -177,7 +182,7 @@ func TestPingsOfAnIdleBrokerKeepTheConnection(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l := bufconn.Listen(1 << 20)
-				s := New(newMux(t, mux.Spec{}, &conn{}))
+				s := New(newMux(t, mux.Spec{}, &conn{}), Options{})
 				served := make(chan error, 1)
 				go func() { served <- s.Serve(l) }()
 				raw, err := l.Dial()

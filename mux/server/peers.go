@@ -10,22 +10,27 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// seldom lets one of many messages through every ten seconds.
+// seldom lets five messages of ten seconds through.
 type seldom struct {
-	mu   sync.Mutex
-	last time.Time
-	held int
+	mu     sync.Mutex
+	since  time.Time
+	passed int
+	held   int
 }
 
 func (s *seldom) allow() (ok bool, held int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := time.Now(); s.last.IsZero() || now.Sub(s.last) >= 10*time.Second {
-		held, s.held, s.last = s.held, 0, now
-		return true, held
+	if now := time.Now(); now.Sub(s.since) >= 10*time.Second {
+		s.since, s.passed = now, 0
 	}
-	s.held++
-	return false, 0
+	if s.passed == 5 {
+		s.held++
+		return false, 0
+	}
+	s.passed++
+	held, s.held = s.held, 0
+	return true, held
 }
 
 // tlsCredentials are gRPC's, and say why a handshake failed: gRPC keeps that to itself.

@@ -24,15 +24,18 @@ type transportStream interface {
 	Read(n int) (mem.BufferSlice, error)
 }
 
-// tooLarge is a request of which only the size was read.
-type tooLarge struct{ size, limit int }
+// tooLarge is a request that was thrown away while it came in.
+type tooLarge struct {
+	size  int64
+	limit int
+}
 
 func (e *tooLarge) Error() string {
 	return fmt.Sprintf("the event has %d bytes, more than the %d of limits.message", e.size, e.limit)
 }
 
-// receive reads a request, or of one that is larger than limit only how large it is,
-// which is a *tooLarge. dec is gRPC's way to read it, which a compressed one takes: no
+// receive reads a request. One that is larger than limit is not kept, which is the
+// error *tooLarge. dec is gRPC's way to read it, which a compressed one takes: no
 // broker compresses, and a gRPC error is what it gets when it is too large.
 func receive(ctx context.Context, limit int, dec func(any) error) (body []byte, err error) {
 	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(transportStream)
@@ -52,26 +55,41 @@ func receive(ctx context.Context, limit int, dec func(any) error) (body []byte, 
 	if header[0] != 0 {
 		return nil, status.Error(codes.Internal, "the message is compressed, and grpc-encoding does not say how")
 	}
-	size := binary.BigEndian.Uint32(header[1:])
-	if uint64(size) > uint64(limit) {
-		return nil, &tooLarge{int(size), limit}
+	size := int64(binary.BigEndian.Uint32(header[1:]))
+	var large error
+	if size > int64(limit) {
+		large = &tooLarge{size, limit}
 	}
-	data, err := stream.Read(int(size))
-	if err != nil {
-		return nil, broken(err)
+	for large != nil && size > 0 {
+		part := min(size, discard)
+		data, err := stream.Read(int(part))
+		if err != nil {
+			return nil, broken(err)
+		}
+		data.Free()
+		size -= part
 	}
-	body = data.Materialize() // a copy: an event may outlive its call in a lane
-	data.Free()
+	if large == nil {
+		data, err := stream.Read(int(size))
+		if err != nil {
+			return nil, broken(err)
+		}
+		body = data.Materialize() // a copy: an event may outlive its call in a lane
+		data.Free()
+	}
 	// What follows has to be the end. An answer before it would have gRPC reset the
-	// stream behind the answer.
+	// stream behind the answer, and older EMQX then lose the answer.
 	switch err := stream.ReadMessageHeader(header); {
 	case errors.Is(err, io.EOF):
-		return body, nil
+		return body, large
 	case err != nil:
 		return nil, broken(err)
 	}
 	return nil, status.Error(codes.Internal, "there is more than one message")
 }
+
+// discard is how much is read at a time of what is thrown away.
+const discard = 64 << 10
 
 // broken is for a request that ends before it is whole: who made the call has gone.
 func broken(err error) error {

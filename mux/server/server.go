@@ -3,7 +3,7 @@
 //
 // It never answers an event with a gRPC error and never refuses a stream: EMQX
 // hangs on both until its timeout. So what Limits bounds is answered, too: an event
-// that is too large as soon as its size is known, one of too many as the providers'
+// that is too large is thrown away while it comes in, and refused; one of too many as the providers'
 // failure policies for overload say.
 package server
 
@@ -162,6 +162,8 @@ func serviceDesc(api mux.API) *grpc.ServiceDesc {
 				body, err := receive(ctx, s.limits.Load().Message, dec)
 				var large *tooLarge
 				switch {
+				case errors.As(err, &large) && h == mux.ProviderLoaded:
+					body = noMessage // no EMQX's, but a load that fails is one that lets everybody in
 				case errors.As(err, &large):
 					return rawcodec.Message(s.mux.TooLarge(ctx, h, large)), nil
 				case err != nil:
@@ -193,6 +195,9 @@ func (s *Server) dispatch(ctx context.Context, ev mux.Event) []byte {
 	}
 	return s.mux.Dispatch(ctx, ev)
 }
+
+// noMessage stands for a request that was not kept.
+var noMessage = []byte{0xff}
 
 // unknownMethod answers an RPC that a newer EMQX may have added to the service
 // with an empty message: no broker was told that we want it. Other services

@@ -109,7 +109,7 @@ func TestStop(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := New(newMux(t, mux.Spec{Timeout: time.Minute}, c))
+		s := New(newMux(t, mux.Spec{Timeout: time.Minute}, c), Options{})
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()
 		client := exhookv3.NewHookProviderClient(dial(t, l.Addr().String()))

@@ -41,7 +41,8 @@ type BatchEvent struct {
 	// Client is the id of the client that the event is about; of message.publish and
 	// message.dropped, the publisher's. A broker may leave it empty.
 	Client string
-	// Time is when the event reached the plugin.
+	// Time is when hookmux took the event, if it is delivered durably, to the millisecond;
+	// otherwise when it reached the plugin.
 	Time time.Time
 	// Request is the hook's request, such as a *ClientConnectedRequest.
 	Request proto.Message
@@ -130,6 +131,7 @@ type batchItem struct {
 	// decode makes Request of what came, if it is nil.
 	decode  func() (proto.Message, error)
 	bytes   int
+	arrived time.Time
 	timeout time.Duration // 0: none
 	event   *event        // on a stream; only to find it again
 	over    func() bool   // nobody waits for it any more
@@ -208,7 +210,7 @@ func (b *batcher) next(timer *time.Timer) []*batchItem {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.queue) > 0 && !b.full() {
-		wait := batchLinger - time.Since(b.queue[0].Time)
+		wait := batchLinger - time.Since(b.queue[0].arrived)
 		if wait <= 0 {
 			break
 		}

@@ -282,6 +282,25 @@ func TestBatchBounds(t *testing.T) {
 	}
 }
 
+// A durable event's time is that of its id; any other id says nothing.
+func TestBatchEventTime(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]int64{
+		"01933e5c-9a00-7000-8000-000000000000": 0x01933e5c9a00,
+		"01933e5c-9a00-4000-8000-000000000000": 0, "01933e5c+9a00-7000-8000-000000000000": 0, "zz933e5c-9a00-7000-8000-000000000000": 0, "e1": 0,
+	} {
+		k := &keeper{hooks: []sdk.Hook{sdk.MessageDelivered}}
+		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("hookmux-event-id", id))
+		if _, err := handlerOf(t, k).OnMessageDelivered(ctx, deliveredTo("c", "t", 1)); err != nil {
+			t.Fatal(err)
+		}
+		at := k.batches[0][0].Time
+		if want == 0 && time.Since(at) > patience || want != 0 && at.UnixMilli() != want {
+			t.Errorf("%s: %s", id, at)
+		}
+	}
+}
+
 type onlyOnBatch struct{ base }
 
 func (onlyOnBatch) OnBatch(context.Context, []*sdk.BatchEvent) error { return nil }

@@ -90,8 +90,9 @@ func newBatchTable(b *batcher) batchTable {
 // batched puts a stream's event into a batch.
 func (s *stream) batched(row *batchRow, e *event, now time.Time, timeoutUs uint64) {
 	i := &batchItem{
-		BatchEvent: BatchEvent{ID: e.eventID, Hook: row.hook, Time: now},
+		BatchEvent: BatchEvent{ID: e.eventID, Hook: row.hook, Time: eventTime(e.eventID, now)},
 		bytes:      len(e.request),
+		arrived:    now,
 		event:      e,
 		over:       func() bool { return e.Err() != nil },
 		flush:      s.replies.wakeWriter,
@@ -125,14 +126,16 @@ func (h *handler) batched(ctx context.Context, hook Hook, r proto.Message) error
 	}
 	defer h.calls.leave()
 	done := make(chan error, 1)
+	id, now := EventID(ctx), time.Now()
 	i := &batchItem{
-		BatchEvent: BatchEvent{ID: EventID(ctx), Hook: hook, Time: time.Now(), Request: r},
+		BatchEvent: BatchEvent{ID: id, Hook: hook, Time: eventTime(id, now), Request: r},
 		bytes:      proto.Size(r),
+		arrived:    now,
 		over:       func() bool { return ctx.Err() != nil },
 		done:       func(err error) { done <- err },
 	}
 	if until, ok := ctx.Deadline(); ok {
-		i.timeout = until.Sub(i.Time)
+		i.timeout = until.Sub(now)
 	}
 	h.batches.add(i)
 	select {

@@ -2,6 +2,8 @@ package sdk
 
 import (
 	"context"
+	"strconv"
+	"time"
 
 	"google.golang.org/grpc/metadata"
 )
@@ -24,4 +26,18 @@ func EventID(ctx context.Context) string {
 		return id[0]
 	}
 	return ""
+}
+
+// eventTime is when hookmux took an event: its id is a UUID of version 7, which begins with
+// the time in milliseconds. Of one that is not, it is otherwise.
+func eventTime(id string, otherwise time.Time) time.Time {
+	const length, version = 36, 14 // 01234567-89ab-7…
+	if len(id) != length || id[8] != '-' || id[version] != '7' {
+		return otherwise
+	}
+	ms, err := strconv.ParseInt(id[:8]+id[9:13], 16, 64)
+	if err != nil {
+		return otherwise
+	}
+	return time.UnixMilli(ms)
 }

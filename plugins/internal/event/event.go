@@ -30,6 +30,9 @@ type Event struct {
 	At time.Time
 }
 
+// farFuture is the year 10000, in milliseconds: no target takes more.
+const farFuture = 253402300800000
+
 // Of reads an event.
 func Of(e *sdk.BatchEvent) Event {
 	ev := Event{BatchEvent: e, Msg: e.Message(), At: e.Time}
@@ -41,7 +44,7 @@ func Of(e *sdk.BatchEvent) Event {
 	case ev.Msg != nil:
 		ev.Username, ev.Peerhost = ev.Msg.GetHeaders()["username"], ev.Msg.GetHeaders()["peerhost"]
 	}
-	if ms := ev.Msg.GetTimestamp(); ms > 0 && ms < 1<<52 {
+	if ms := ev.Msg.GetTimestamp(); ms > 0 && ms < farFuture {
 		ev.At = time.UnixMilli(int64(ms))
 	}
 	ev.At = ev.At.UTC()

@@ -1,0 +1,16 @@
+// Forward-sql stores messages, and other events if asked, in a table of PostgreSQL, MySQL,
+// MariaDB or SQLite.
+package main
+
+import (
+	"github.com/hookmux/hookmux/plugins/internal/event"
+	"github.com/hookmux/hookmux/plugins/sdk"
+)
+
+func main() {
+	p := plugin{config: defaults()}
+	sdk.MustConfig(&p.config)
+	sdk.Serve(&p)
+}
+
+func (p *plugin) BatchHooks() []sdk.Hook { return event.Hooks(p.config.Hooks) }

@@ -120,15 +120,6 @@ type Provider struct {
 // IsRemote says whether the provider is a remote.
 func (p *Provider) IsRemote() bool { return p.URL != "" }
 
-// String names the provider and shows nothing that may be secret, so that a
-// Provider can be logged.
-func (p Provider) String() string {
-	if p.IsRemote() {
-		return "remote " + p.Name
-	}
-	return "plugin " + p.Name
-}
-
 // Defaults of the keys that mux.Spec has none for.
 const (
 	DefaultListen       = "127.0.0.1:9000"

@@ -71,6 +71,7 @@ type App struct {
 
 	trail   *trail.Trail
 	metrics *observe.Metrics
+	tracing *observe.Tracing // nil: none
 
 	// From Start to Stop.
 	since    time.Time
@@ -142,6 +143,9 @@ func (a *App) Start() (err error) {
 		return err
 	}
 	a.openState()
+	if err := a.startTracing(); err != nil {
+		return err
+	}
 	if err := a.startProviders(); err != nil {
 		return err
 	}
@@ -211,11 +215,7 @@ func (a *App) startProviders() error {
 }
 
 func (a *App) muxOptions(cfg *config.Config) mux.Options {
-	var recorder mux.Recorder
-	if !a.opts.Unwatched {
-		recorder = mux.Recorders{a.trail, a.metrics}
-	}
-	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: recorder, Log: a.log}
+	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: a.recorder(), Log: a.log}
 }
 
 // makeHostOptions starts the reaper and makes the folder for the plugins'

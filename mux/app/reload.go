@@ -176,6 +176,9 @@ func (a *App) fixed(cfg *config.Config) error {
 	if cfg.State != a.cfg.State {
 		return errors.New("state changes, which needs a restart of hookmux")
 	}
+	if cfg.Tracing != a.cfg.Tracing {
+		return errors.New("tracing changes, which needs a restart of hookmux")
+	}
 	if cfg.Log.JSON != a.cfg.Log.JSON {
 		return errors.New("log.format changes, which needs a restart of hookmux")
 	}

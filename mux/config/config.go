@@ -67,6 +67,8 @@ type Config struct {
 	Admin Admin
 	// Trail is how many decisions are remembered.
 	Trail trail.Options
+	// Tracing is where traces of events go.
+	Tracing Tracing
 	// State is the file that keeps what the providers declared, "off", or "" for the
 	// default.
 	State string

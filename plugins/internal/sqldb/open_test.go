@@ -234,7 +234,7 @@ func TestIdleConnectionsAreFound(t *testing.T) {
 			url := urls(t)[name](t)
 			d, admin := open(t, url, Options{}), open(t, url, Options{MaxConns: 1})
 			fillPool(t, d)
-			fillPool(t, d) // pgx pings a connection that was not used within the last second
+			fillPool(t, d)             // pgx pings a connection that was not used within the last second
 			for left := 5; left > 0; { // until the server has closed them all
 				if name == "mariadb" {
 					killMariaDB(t, admin)

@@ -101,7 +101,7 @@ func TestClientOverTCP(t *testing.T) {
 	if p, err := c.Provider(t.Context(), "login"); err != nil || p.Name != "login" {
 		t.Errorf("provider %+v, %v", p, err)
 	}
-	for token, want := range map[string]string{"": "this needs the token", "wrong": "this needs the token"} {
+	for token, want := range map[string]string{"": "wants its token", "wrong": "wants its token"} {
 		if _, err := admin.NewClient(address, token).Status(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("token %q: %v", token, err)
 		}

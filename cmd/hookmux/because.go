@@ -68,7 +68,7 @@ func (w *witness) because(d *trail.Decision) (out []string) {
 	case by == "default":
 		out = append(out, fmt.Sprintf("Nobody had an opinion, and default in the config says %s for %s.", d.Answer, d.Hook))
 	case by == "hookmux":
-		out = append(out, "hookmux could not ask anybody: the request of EMQX was not valid, or no provider had had a chance to start.")
+		out = append(out, "hookmux could not ask anybody: the request of EMQX was not valid or larger than limits.message, or no\nprovider had had a chance to start.")
 	case by == "":
 		out = append(out, "Nobody objected.")
 	case !missing:

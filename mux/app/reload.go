@@ -230,7 +230,7 @@ func (a *App) planUnit(p *plan, c *config.Provider, old *unit, restart bool) (u 
 	case old.off && (processID(c) != old.process || !reflect.DeepEqual(c.Spec, old.cfg.Spec)):
 		// It starts, and is found good or not, when it is enabled.
 		next := *old
-		next.cfg, next.process, next.provider = c, processID(c), old.provider.With(c.Spec)
+		next.cfg, next.process, next.provider, next.tls = c, processID(c), old.provider.With(c.Spec), nil
 		p.changes.Changed = append(p.changes.Changed, c.Name)
 		return &next, nil
 	case restart || processID(c) != old.process:

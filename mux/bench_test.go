@@ -89,7 +89,7 @@ type replier struct {
 
 func (r *replier) Replies(handled func(id uint64, err error)) { r.handle = handled }
 
-func (r *replier) Post(id uint64, _ Hook, _, _ []byte, _ time.Duration) error {
+func (r *replier) Post(id uint64, _ Hook, _, _ []byte, _ string, _ time.Duration) error {
 	r.posted = append(r.posted, id)
 	return nil
 }

@@ -158,11 +158,15 @@ func (m *Mux) decide(ctx context.Context, ev *Event, t *table) []byte {
 		v.setAllowed(allow)
 		v.decided, v.by = true, "default"
 	}
+	observers := t.observers[ev.Hook]
+	if t.stores[ev.Hook] {
+		v.store(ctx, observers)
+	}
 	if m.log.Enabled(ctx, slog.LevelDebug) {
 		m.log.Debug("decided", "hook", ev.Hook.String(), "client", ev.Client(), "topic", string(v.topic), "answer", v.verdict().String(), "by", v.by)
 	}
 	m.decided(ctx, v)
-	v.show(t.observers[ev.Hook])
+	v.show(observers)
 	return v.response()
 }
 

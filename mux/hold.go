@@ -12,7 +12,7 @@ var ErrHeld = errors.New("an operator has disabled it")
 // Spec: decisions follow its failure policy, with ReasonDown, and notifications wait
 // in its lane, behind those that are there already, which are still delivered. Its hooks
 // count as before. So a provider that is held lets nothing pass that it would not let
-// pass after a crash.
+// pass after a crash. What is stored stays so.
 func (p *Provider) Hold() {
 	p.held.Store(true)
 	l := p.lane
@@ -46,6 +46,9 @@ func (p *Provider) Release() {
 		}
 	}
 	p.held.Store(false)
+	if d := p.durable.Load(); d != nil {
+		signal(d.wake)
+	}
 }
 
 // Held says whether Hold was called, and Release not since.
@@ -64,11 +67,11 @@ func (p *Provider) AwaitDecided(ctx context.Context) error {
 }
 
 // AwaitDelivered waits until nothing is left of what was in the provider's lane when it
-// was held, or until ctx ends.
+// was held, and of what is stored nothing is under way, or until ctx ends.
 func (p *Provider) AwaitDelivered(ctx context.Context) error {
 	for l := p.lane; ; {
 		changed := l.emptied.wait() // before the look, so that no change is missed
-		if l.events.Load() <= l.held.Load() {
+		if l.events.Load() <= l.held.Load() && p.durable.Load().flying() == 0 {
 			return nil
 		}
 		select {

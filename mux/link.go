@@ -41,8 +41,18 @@ func (p *Provider) NewLink(conn Conn, declared []HookSpec) *Link {
 	}
 	if s, ok := conn.(Streamer); ok {
 		l.outbox = newOutbox(p.lane, s)
+		s.Replies(l.replied)
 	}
 	return l
+}
+
+// replied takes the reply to a posted notification to who posted it.
+func (l *Link) replied(id uint64, err error) {
+	if id&1 == 0 {
+		l.outbox.replied(id, err)
+	} else if d := l.r.durable.Load(); d != nil {
+		d.replied(id, err)
+	}
 }
 
 // Up puts the connection in the place of one that is gone. An error says why
@@ -109,6 +119,9 @@ func (l *Link) goDown() {
 	if l.outbox != nil {
 		l.outbox.close(ReasonDown, ErrDown)
 	}
+	if d := l.r.durable.Load(); d != nil {
+		d.linkDown(l)
+	}
 }
 
 // Settled is closed when another connection has taken over and nothing is under
@@ -147,12 +160,15 @@ func (p *Provider) use(l *Link, old *link) *link {
 }
 
 // install puts p in place, and gives the connection from which another takes over.
-func (p *Provider) install(changed func(), recorder Recorder) (replaced *Link) {
+func (p *Provider) install(changed func(), recorder Recorder, spool Spool) (replaced *Link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.changed = changed
 	if p.recorder == nil && recorder != nil { // else it is being read
 		p.recorder = recorder
+	}
+	if spool != nil && p.spec.Delivery.AnyDurable() && p.durable.Load() == nil {
+		p.durable.Store(newDurable(p.running, spool.Queue(p.spec.Name)))
 	}
 	before := p.current()
 	old := before.link.Load()

@@ -26,6 +26,8 @@ type Options struct {
 	Strategy [NumHooks]Strategy
 	// Recorder is told what becomes of events; nil costs nothing.
 	Recorder Recorder
+	// Spool keeps what is delivered durably. Without one, none of it can be stored.
+	Spool Spool
 	// Log gets what operators must know. Default: slog.Default().
 	Log *slog.Logger
 }
@@ -63,7 +65,7 @@ func New(opts Options) *Mux {
 // then can they be closed without a loss.
 func (m *Mux) SetProviders(providers []*Provider) (drained <-chan struct{}) {
 	return m.swap(func(old *table) *table {
-		m.install(providers)
+		m.install(providers, old.opts.Spool)
 		return newTable(providers, old.opts)
 	})
 }
@@ -74,16 +76,16 @@ func (m *Mux) SetProviders(providers []*Provider) (drained <-chan struct{}) {
 func (m *Mux) Reconfigure(opts Options, providers []*Provider) (drained <-chan struct{}) {
 	setDefault(&opts.Timeout, DefaultEventTimeout)
 	return m.swap(func(*table) *table {
-		m.install(providers)
+		m.install(providers, opts.Spool)
 		return newTable(providers, opts)
 	})
 }
 
 // install puts in place what is new of each provider, and its connection.
-func (m *Mux) install(providers []*Provider) {
+func (m *Mux) install(providers []*Provider, spool Spool) {
 	before := m.table.Load().users
 	for _, p := range providers {
-		if replaced := p.install(m.rebuild, m.recorder); replaced != nil {
+		if replaced := p.install(m.rebuild, m.recorder, spool); replaced != nil {
 			go replaced.settle(before.gone)
 		}
 	}
@@ -158,7 +160,7 @@ func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
 	if m.recorder != nil {
 		start := time.Now()
 		ev.told = start.Sub(epoch)
-		defer func() { m.recorder.Answered(ctx, &ev, time.Since(start)) }()
+		defer func() { m.recorder.Answered(ev.Hook, time.Since(start)) }()
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -217,9 +219,9 @@ func (m *Mux) notify(ctx context.Context, ev *Event, routes []route) {
 		r := &routes[i]
 		switch {
 		case ev.Hook.HasTopics() && !r.takes(ev.topic), !r.p.inScope(ev):
-		case r.p.mayBlock() && ev.excess:
+		case r.p.mayBlock(ev.Hook) && ev.excess:
 			r.p.lose(ev, ReasonOverload, errExcess)
-		case r.p.mayBlock():
+		case r.p.mayBlock(ev.Hook):
 			blocking = append(blocking, telling{r.p, seen.shownTo(r)})
 		default:
 			r.p.lane.push(ctx, seen.shownTo(r))
@@ -240,21 +242,28 @@ func (m *Mux) notifyBlocking(ctx context.Context, blocking []telling) {
 	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, b := range blocking {
-		wg.Go(func() {
-			// What waits since delivery was async is not overtaken.
-			if b.p.spec.Delivery == Sync && !b.p.lane.busy(b.ev) {
-				b.p.notifySync(ctx, b.ev)
-			} else {
-				b.p.lane.push(ctx, b.ev)
-			}
-		})
+	for _, b := range blocking[1:] {
+		wg.Go(func() { b.tell(ctx) })
 	}
+	blocking[0].tell(ctx)
 	wg.Wait()
 }
 
+func (b telling) tell(ctx context.Context) {
+	switch d := b.p.spec.Delivery[b.ev.Hook]; {
+	case d == Durable:
+		b.p.storeNotification(ctx, b.ev)
+	case d == Sync && !b.p.lane.busy(b.ev): // what waits since delivery was async is not overtaken
+		b.p.notifySync(ctx, b.ev)
+	default:
+		b.p.lane.push(ctx, b.ev)
+	}
+}
+
 // mayBlock says whether a notification can make the broker wait.
-func (p *Provider) mayBlock() bool { return p.spec.Delivery == Sync || p.spec.Lane.Overflow == Block }
+func (p *Provider) mayBlock(h Hook) bool {
+	return p.spec.Delivery[h] != Async || p.spec.Lane.Overflow == Block
+}
 
 // notifySync delivers one notification while the broker waits.
 func (p *Provider) notifySync(ctx context.Context, ev *Event) {

@@ -109,9 +109,9 @@ func TestSyncDelivery(t *testing.T) {
 			return &fake{notify: func(context.Context, Hook, []byte) error { time.Sleep(time.Second); return nil }}
 		}
 		w := wants(ClientDisconnected)
-		a, b := newProvider(t, Spec{Delivery: Sync}, slow(), w...), newProvider(t, Spec{Delivery: Sync}, slow(), w...)
-		failing, hanging := newProvider(t, Spec{Delivery: Sync}, fails(errBoom), w...), newProvider(t, Spec{Delivery: Sync, Timeout: 1500 * time.Millisecond}, hangs(), w...)
-		down := newProvider(t, Spec{Delivery: Sync, Hooks: w}, nil)
+		a, b := newProvider(t, Spec{Delivery: By(Sync)}, slow(), w...), newProvider(t, Spec{Delivery: By(Sync)}, slow(), w...)
+		failing, hanging := newProvider(t, Spec{Delivery: By(Sync)}, fails(errBoom), w...), newProvider(t, Spec{Delivery: By(Sync), Timeout: 1500 * time.Millisecond}, hangs(), w...)
+		down := newProvider(t, Spec{Delivery: By(Sync), Hooks: w}, nil)
 		m := newMux(Options{}, a, b, failing, hanging, down)
 		start := time.Now()
 		m.Dispatch(t.Context(), event(t, "c", 1))

@@ -97,7 +97,7 @@ func TestObserverChangesNothing(t *testing.T) {
 				t.Run(name+"/"+overflow.String()+"/"+delivery.String(), func(t *testing.T) {
 					t.Parallel()
 					synctest.Test(t, func(t *testing.T) {
-						observer := newProvider(t, Spec{Observe: true, Lane: LaneSpec{Events: 2, Overflow: overflow}, Delivery: delivery}, nil)
+						observer := newProvider(t, Spec{Observe: true, Lane: LaneSpec{Events: 2, Overflow: overflow}, Delivery: By(delivery)}, nil)
 						if conn != nil {
 							up(t, observer, &fake{decide: conn.decide, notify: conn.notify}, wants(valued...)...)
 						}
@@ -198,7 +198,7 @@ func TestNotificationsAreRecorded(t *testing.T) {
 			return &fake{notify: func(ctx context.Context, _ Hook, _ []byte) error { time.Sleep(d); return err }}
 		}
 		fine := newProvider(t, Spec{Name: "fine", Observe: true}, after(time.Second, nil), wants(ClientDisconnected, ClientAuthorize)...)
-		broken := newProvider(t, Spec{Name: "broken", Breaker: BreakerSpec{Failures: 1}, Delivery: Sync}, after(2*time.Second, errBoom), wants(ClientDisconnected)...)
+		broken := newProvider(t, Spec{Name: "broken", Breaker: BreakerSpec{Failures: 1}, Delivery: By(Sync)}, after(2*time.Second, errBoom), wants(ClientDisconnected)...)
 		m := newMux(opts, fine, broken)
 		m.Dispatch(t.Context(), event(t, "c", 1))
 		m.Dispatch(t.Context(), question(t, ClientAuthorize))

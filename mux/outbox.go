@@ -69,9 +69,7 @@ func (o *outbox) oldest(shard int) (first *sent) {
 }
 
 func newOutbox(l *lane, conn Streamer) *outbox {
-	o := &outbox{lane: l, conn: conn, empty: make(chan struct{})}
-	conn.Replies(o.replied)
-	return o
+	return &outbox{lane: l, conn: conn, empty: make(chan struct{})}
 }
 
 // postResult is what became of an attempt to post.
@@ -114,8 +112,8 @@ func (o *outbox) post(lk *link, ev *Event, shard int) postResult {
 	timeout := o.lane.p.current().spec.Timeout
 	bit := bits.TrailingZeros32(^s.taken)
 	place := shard*outboxShare + bit
-	id := (o.posts+1)*places + uint64(place)
-	if err := o.conn.Post(id, ev.Hook, ev.client, ev.redacted(ev.Body, lk.hide[ev.Hook]), timeout); err != nil {
+	id := ((o.posts+1)*places + uint64(place)) << 1
+	if err := o.conn.Post(id, ev.Hook, ev.client, ev.redacted(ev.Body, lk.hide[ev.Hook]), "", timeout); err != nil {
 		done(errNotItsFault)
 		if errors.Is(err, ErrNoRoom) {
 			return windowFull
@@ -141,7 +139,7 @@ func (o *outbox) post(lk *link, ev *Event, shard int) postResult {
 // replied takes the provider's reply to an event.
 func (o *outbox) replied(id uint64, err error) {
 	o.mu.Lock()
-	place := &o.open[id%places]
+	place := &o.open[id>>1%places]
 	if id == 0 || place.id != id {
 		o.mu.Unlock()
 		o.lane.p.stats.Late.Add(1)
@@ -172,7 +170,7 @@ func (o *outbox) remove(place *sent) (s sent, starved bool) {
 	s, *place = *place, sent{}
 	o.events--
 	o.bytes -= cost(&s.ev)
-	at := s.id % places
+	at := s.id >> 1 % places
 	sh := &o.shares[at/outboxShare]
 	sh.taken &^= 1 << (at % outboxShare)
 	sh.progress = time.Now()

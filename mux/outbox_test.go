@@ -32,7 +32,7 @@ func (f *fakeStream) replied(n uint64, err error) {
 	f.handle(id, err)
 }
 
-func (f *fakeStream) Post(id uint64, h Hook, _, req []byte, _ time.Duration) error {
+func (f *fakeStream) Post(id uint64, h Hook, _, req []byte, _ string, _ time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.gone {

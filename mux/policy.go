@@ -87,29 +87,3 @@ func ParseOverflow(s string) (Overflow, error) {
 	}
 	return 0, fmt.Errorf("%q is no overflow policy: use drop_newest, drop_oldest or block", s)
 }
-
-// Delivery is how notifications reach a provider. The zero value is async.
-type Delivery uint8
-
-// The deliveries.
-const (
-	Async Delivery = iota // the broker is answered at once, the provider gets the event behind
-	Sync                  // the broker is answered after the provider has handled the event
-)
-
-var deliveryNames = []string{"async", "sync"}
-
-func (d Delivery) String() string { return deliveryNames[d] }
-
-// DeliveryNames lists the words that ParseDelivery takes.
-func DeliveryNames() []string { return deliveryNames }
-
-// ParseDelivery reads a word of the config.
-func ParseDelivery(s string) (Delivery, error) {
-	for i, n := range deliveryNames {
-		if s == n {
-			return Delivery(i), nil
-		}
-	}
-	return 0, fmt.Errorf("%q is no delivery: use async or sync", s)
-}

@@ -21,7 +21,8 @@ type Conn interface {
 	// Decide asks a valued hook. req is the encoded request, the answer an
 	// encoded ValuedResponse.
 	Decide(ctx context.Context, h Hook, req []byte) ([]byte, error)
-	// Notify delivers a notification and returns once it has been handled.
+	// Notify delivers a notification and returns once it has been handled. EventID
+	// of ctx is that of a durable one.
 	Notify(ctx context.Context, h Hook, req []byte) error
 }
 
@@ -33,9 +34,10 @@ type Streamer interface {
 	// which error it was not; called once, before the first Post.
 	Replies(handled func(id uint64, err error))
 	// Post queues a notification to be sent, in the order of the calls, and never
-	// blocks. The provider handles those of one client one after another. After
-	// ErrNotSent or ErrNoRoom it will not be sent.
-	Post(id uint64, h Hook, client, req []byte, timeout time.Duration) error
+	// blocks. The provider handles those of one client one after another. eventID is
+	// that of a durable event, for which more may wait; else "". After ErrNotSent or
+	// ErrNoRoom it will not be sent.
+	Post(id uint64, h Hook, client, req []byte, eventID string, timeout time.Duration) error
 	// Cancel says that nobody waits for a reply any more.
 	Cancel(id uint64)
 }
@@ -62,6 +64,8 @@ type running struct {
 	linkUp     notifier                 // tells when there is a new link
 	failLog    [numReasons]rateLimit
 	putBackLog rateLimit
+	retryLog   rateLimit
+	durable    atomic.Pointer[durable] // nil: it has no Queue
 
 	held atomic.Bool // an operator has taken it out of service
 
@@ -190,13 +194,21 @@ func (p *Provider) Declared() (declared []HookSpec, known bool) {
 }
 
 // Drain takes no more notifications, delivers the waiting ones until ctx ends,
-// and counts the rest as dropped. Close need not wait after it.
-func (p *Provider) Drain(ctx context.Context) { p.lane.close(ctx) }
+// and counts the rest as dropped. Close need not wait after it. What is stored stays
+// stored.
+func (p *Provider) Drain(ctx context.Context) {
+	var all sync.WaitGroup
+	if d := p.durable.Load(); d != nil {
+		all.Go(func() { d.close(ctx) })
+	}
+	p.lane.close(ctx)
+	all.Wait()
+}
 
 // Close delivers what waits in the lane until ctx ends, counts the rest as
 // dropped, and stops all of the provider's goroutines.
 func (p *Provider) Close(ctx context.Context) {
-	p.lane.close(ctx)
+	p.Drain(ctx)
 	p.Down()
 }
 

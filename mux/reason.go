@@ -22,11 +22,17 @@ const (
 	ReasonShutdown // still waiting when hookmux stopped
 	ReasonTooLarge // larger than events may be
 
-	numReasons = int(ReasonTooLarge) + 1
+	ReasonStoreFailed // to be delivered durably, and not stored
+	ReasonStoreFull   // the same, for want of room
+	ReasonExpired     // stored, and not handled before it was too old
+	ReasonDeadLetter  // stored, not handled in all tries, and kept among the dead letters
+
+	numReasons = int(ReasonDeadLetter) + 1
 )
 
 var reasonNames = [numReasons]string{
 	"", "error", "timeout", "breaker_open", "overload", "down", "invalid", "canceled", "lane_full", "shutdown", "too_large",
+	"store_failed", "store_full", "expired", "dead_letter",
 }
 
 // NumReasons is how many there are, ReasonNone included.

@@ -16,9 +16,8 @@ type Recorder interface {
 	// Notified is told when a notification, or a decision for an observer, has
 	// been handled by one provider, or lost.
 	Notified(n *Notification)
-	// Answered is told how long the broker waited for the answer to an event. ctx is
-	// the event's.
-	Answered(ctx context.Context, ev *Event, took time.Duration)
+	// Answered is told how long the broker waited for the answer to an event.
+	Answered(h Hook, took time.Duration)
 	// BreakerChanged is told the new state of a provider's breaker: "closed",
 	// "open" or "half-open". what is a valued hook's name, or "notifications".
 	BreakerChanged(provider, what, state string)
@@ -42,9 +41,9 @@ func (rs Recorders) Notified(n *Notification) {
 }
 
 // Answered implements Recorder.
-func (rs Recorders) Answered(ctx context.Context, ev *Event, took time.Duration) {
+func (rs Recorders) Answered(h Hook, took time.Duration) {
 	for _, r := range rs {
-		r.Answered(ctx, ev, took)
+		r.Answered(h, took)
 	}
 }
 
@@ -169,6 +168,13 @@ func (r *recording) asked(i int, p *Provider, re *reply) {
 		r.changed |= re.changed
 	}
 	r.Asked[i] = a
+}
+
+// notStored notes that a durable observer will not hear of the decision.
+func (r *recording) notStored(p *Provider, f failure, start time.Time, policy Policy) {
+	if r != nil {
+		r.Asked = append(r.Asked, Asked{Provider: p.spec.Name, Reason: f.reason, Err: f.err, Policy: policy, Start: start})
+	}
 }
 
 // next is where the next reply goes.

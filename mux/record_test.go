@@ -40,8 +40,7 @@ func (r *recorder) Notified(n *Notification) {
 	}
 }
 
-func (r *recorder) Answered(_ context.Context, ev *Event, took time.Duration) {
-	h := ev.Hook
+func (r *recorder) Answered(h Hook, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.answered != nil {

@@ -135,8 +135,8 @@ func asked(t testing.TB, spec Spec, conn listener, ev Event) []call {
 // eager is a stream whose provider replies at once.
 type eager struct{ fakeStream }
 
-func (e *eager) Post(id uint64, h Hook, client, req []byte, d time.Duration) error {
-	err := e.fakeStream.Post(id, h, client, req, d)
+func (e *eager) Post(id uint64, h Hook, client, req []byte, eventID string, d time.Duration) error {
+	err := e.fakeStream.Post(id, h, client, req, eventID, d)
 	go e.handle(id, nil)
 	return err
 }
@@ -165,7 +165,7 @@ func TestRedactedNeverReachesTheProvider(t *testing.T) {
 			}
 			body := marshal(t, req)
 			before := len(conn.calls())
-			calls := asked(t, Spec{Name: "p", Redact: hide, Delivery: delivery}, conn, NewEvent(h, body))
+			calls := asked(t, Spec{Name: "p", Redact: hide, Delivery: By(delivery)}, conn, NewEvent(h, body))
 			if len(calls) != before+1 || calls[before].hook != h {
 				rt.Fatalf("%s %s: got %d calls", api.Service(), h, len(calls)-before)
 			}

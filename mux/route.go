@@ -11,6 +11,7 @@ type table struct {
 	providers []*Provider        // in chain order
 	routes    [NumHooks][]route  // by hook, in chain order
 	observers [NumHooks][]route  // of valued hooks
+	stores    [NumHooks]bool     // there are observers to whom it is delivered durably
 	ahead     [NumHooks]bool     // there are pure providers behind others
 	wanted    [NumHooks]HookSpec // the union of what the providers want
 	isWanted  [NumHooks]bool
@@ -76,6 +77,7 @@ func newTable(providers []*Provider, opts Options) *table {
 			to := &t.routes[w.Hook]
 			if w.Hook.Valued() && p.spec.Observe {
 				to = &t.observers[w.Hook]
+				t.stores[w.Hook] = t.stores[w.Hook] || p.spec.Delivery[w.Hook] == Durable
 			}
 			r := route{p: p, topics: newTopicTree(w.Topics), and: newTopicTree(w.and), hide: hide[w.Hook], pure: w.Pure}
 			if p.spec.Pure != nil {

@@ -109,7 +109,7 @@ func TestUnclearScopeDeniesByDefault(t *testing.T) {
 func TestScopeOfNotifications(t *testing.T) {
 	t.Parallel()
 	for _, h := range []Hook{ClientConnected, MessageDelivered, ClientAuthenticate, MessagePublish} {
-		for name, spec := range map[string]Spec{"async": {}, "sync": {Delivery: Sync}, "block": {Lane: LaneSpec{Overflow: Block}}} {
+		for name, spec := range map[string]Spec{"async": {}, "sync": {Delivery: By(Sync)}, "block": {Lane: LaneSpec{Overflow: Block}}} {
 			spec.Observe = true
 			var providers []*Provider
 			for _, when := range []Condition{never, unclear, always, nil} {

@@ -32,8 +32,11 @@ type Spec struct {
 	// Concurrency bounds the decisions asked of it at a time; more wait, within
 	// their deadline. Default 256.
 	Concurrency int
-	// Delivery is how notifications reach it.
-	Delivery Delivery
+	// Delivery is how notifications reach it, and what it observes; Sync is Async for
+	// the latter.
+	Delivery Deliveries
+	// Durable is about the events that are delivered durably.
+	Durable DurableSpec
 	// MayChange is what of its answers to message hooks counts; what else it changes
 	// is put back. nil: all; empty: nothing.
 	MayChange []Change
@@ -63,6 +66,15 @@ type LaneSpec struct {
 	Overflow Overflow
 }
 
+// DurableSpec bounds the delivery of events that are stored.
+type DurableSpec struct {
+	// Tries is how often an event is delivered that the provider does not handle,
+	// before it becomes a dead letter. Default 20, which takes about ten minutes.
+	Tries int
+	// Age is how old an event may get: an older one is dropped. 0: any age.
+	Age time.Duration
+}
+
 // Defaults of a Spec.
 const (
 	DefaultTimeout         = 2 * time.Second
@@ -71,6 +83,7 @@ const (
 	DefaultBreakerOpen     = 5 * time.Second
 	DefaultLaneEvents      = 10_000
 	DefaultLaneBytes       = 64 << 20
+	DefaultTries           = 20
 )
 
 func (s Spec) withDefaults() Spec {
@@ -80,6 +93,7 @@ func (s Spec) withDefaults() Spec {
 	setDefault(&s.Breaker.Open, DefaultBreakerOpen)
 	setDefault(&s.Lane.Events, DefaultLaneEvents)
 	setDefault(&s.Lane.Bytes, DefaultLaneBytes)
+	setDefault(&s.Durable.Tries, DefaultTries)
 	return s
 }
 

@@ -272,7 +272,7 @@ func TestSyncDoesNotOvertake(t *testing.T) {
 		p := newProvider(t, Spec{}, conn, wants(ClientDisconnected)...)
 		m := newMux(Options{}, p)
 		disconnect(t, m, "a", 1)
-		p = p.With(Spec{Delivery: Sync})
+		p = p.With(Spec{Delivery: By(Sync)})
 		m.SetProviders([]*Provider{p})
 		disconnect(t, m, "a", 2)
 		conn.replyToAll(nil)

@@ -11,8 +11,8 @@ var errExcess = errors.New("too many events were under way")
 
 // DispatchUnasked is Dispatch for one event too many: nobody is asked or waited for.
 // Every provider is taken for one that is overloaded, so its failure policy decides.
-// Notifications go into their lanes as always, but for a provider with delivery sync
-// or overflow block, for which the broker would have to wait, they are lost.
+// Notifications go into their lanes as always, but for a provider with delivery sync or
+// durable, or overflow block, for which the broker would have to wait, they are lost.
 func (m *Mux) DispatchUnasked(ctx context.Context, ev Event) (response []byte) {
 	ev.excess = true
 	return m.Dispatch(ctx, ev)
@@ -29,7 +29,7 @@ func (m *Mux) TooLarge(ctx context.Context, h Hook, why error) (response []byte)
 		m.log.Warn("an event is too large: refused, or not passed on", "hook", h.String(), "error", why, "more_like_it", held)
 	}
 	if m.recorder != nil {
-		defer func() { m.recorder.Answered(ctx, &ev, time.Since(now)) }()
+		defer func() { m.recorder.Answered(h, time.Since(now)) }()
 	}
 	t := m.enter()
 	defer t.users.leave()

@@ -108,9 +108,12 @@ func pure(p *config.Provider, w mux.HookSpec) string {
 }
 
 func listener(p *config.Provider, w mux.HookSpec) row {
-	how := fmt.Sprintf("%s, up to %d waiting, then %s", p.Delivery, cmp.Or(p.Lane.Events, mux.DefaultLaneEvents), p.Lane.Overflow)
-	if p.Delivery == mux.Sync && !w.Hook.Valued() {
-		how = fmt.Sprintf("%s, EMQX waits up to %s", p.Delivery, cmp.Or(p.Timeout, mux.DefaultTimeout))
+	how := fmt.Sprintf("%s, up to %d waiting, then %s", p.Delivery[w.Hook], cmp.Or(p.Lane.Events, mux.DefaultLaneEvents), p.Lane.Overflow)
+	switch d := p.Delivery[w.Hook]; {
+	case d == mux.Durable:
+		how = d.String() + ", EMQX waits until it is stored"
+	case d == mux.Sync && !w.Hook.Valued():
+		how = fmt.Sprintf("%s, EMQX waits up to %s", d, cmp.Or(p.Timeout, mux.DefaultTimeout))
 	}
 	return row{
 		{"", "-"},

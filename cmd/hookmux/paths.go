@@ -26,7 +26,12 @@ func defaultAdmins(configPath string) (paths []string) {
 	return paths
 }
 
-func defaultState(configPath string) string {
+func defaultState(configPath string) string { return inStateDir(nameOf(configPath) + ".json") }
+
+// defaultSpool is where it stores what is delivered durably.
+func defaultSpool(configPath string) string { return inStateDir(nameOf(configPath) + ".spool") }
+
+func inStateDir(name string) string {
 	var dir string
 	switch xdg := os.Getenv("XDG_STATE_HOME"); {
 	case os.Getenv("STATE_DIRECTORY") != "": // systemd's
@@ -42,7 +47,7 @@ func defaultState(configPath string) string {
 		}
 		dir = filepath.Join(home, ".local", "state", "hookmux")
 	}
-	return filepath.Join(dir, nameOf(configPath)+".json")
+	return filepath.Join(dir, name)
 }
 
 // nameOf is a short name for a file's place.

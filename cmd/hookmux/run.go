@@ -52,7 +52,7 @@ every client in.`,
 		var a *app.App
 		opts := app.Options{
 			Log: log, Version: shortVersion(), Reaper: reaperCommand(),
-			ConfigPath: path, Admin: defaultAdmins(path)[0], State: defaultState(path),
+			ConfigPath: path, Admin: defaultAdmins(path)[0], State: defaultState(path), Spool: defaultSpool(path),
 			Load: func() (*config.Config, error) {
 				cfg, _, err := loadConfig(path)
 				return cfg, err

@@ -33,6 +33,7 @@ import (
 	"github.com/hookmux/hookmux/mux/host"
 	"github.com/hookmux/hookmux/mux/observe"
 	"github.com/hookmux/hookmux/mux/server"
+	"github.com/hookmux/hookmux/mux/spool"
 	"github.com/hookmux/hookmux/mux/trail"
 )
 
@@ -54,6 +55,8 @@ type Options struct {
 	// Admin and State are the paths to use when the config names none; "" for
 	// neither. What cannot be had there is done without, with a warning.
 	Admin, State string
+	// Spool is the directory for what is delivered durably, when the config names none.
+	Spool string
 	// ConfigPath is shown to operators.
 	ConfigPath string
 	// Unwatched has nothing counted or remembered of events: neither metrics nor the
@@ -71,7 +74,6 @@ type App struct {
 
 	trail   *trail.Trail
 	metrics *observe.Metrics
-	tracing *observe.Tracing // nil: none
 
 	// From Start to Stop.
 	since    time.Time
@@ -99,7 +101,8 @@ type App struct {
 
 	mu    sync.Mutex // guards what follows
 	cfg   *config.Config
-	units []*unit // in chain order
+	units []*unit      // in chain order
+	spool *spool.Spool // nil: nothing is delivered durably
 }
 
 // New makes an App and starts nothing.
@@ -143,7 +146,8 @@ func (a *App) Start() (err error) {
 		return err
 	}
 	a.openState()
-	if err := a.startTracing(); err != nil {
+	a.undo = append(a.undo, a.closeSpool)
+	if err := a.openSpool(a.cfg); err != nil {
 		return err
 	}
 	if err := a.startProviders(); err != nil {
@@ -215,7 +219,15 @@ func (a *App) startProviders() error {
 }
 
 func (a *App) muxOptions(cfg *config.Config) mux.Options {
-	return mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: a.recorder(), Log: a.log}
+	var recorder mux.Recorder
+	if !a.opts.Unwatched {
+		recorder = mux.Recorders{a.trail, a.metrics}
+	}
+	opts := mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: recorder, Log: a.log}
+	if s := a.openedSpool(); s != nil {
+		opts.Spool = s
+	}
+	return opts
 }
 
 // makeHostOptions starts the reaper and makes the folder for the plugins'

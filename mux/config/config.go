@@ -67,11 +67,11 @@ type Config struct {
 	Admin Admin
 	// Trail is how many decisions are remembered.
 	Trail trail.Options
-	// Tracing is where traces of events go.
-	Tracing Tracing
 	// State is the file that keeps what the providers declared, "off", or "" for the
 	// default.
 	State string
+	// Spool is where events are stored that are delivered durably.
+	Spool Spool
 	// Watch has hookmux reload the config when it or one of Files changes.
 	Watch bool
 	// Files are what ${file:…} named, absolute.
@@ -121,6 +121,15 @@ type Provider struct {
 
 // IsRemote says whether the provider is a remote.
 func (p *Provider) IsRemote() bool { return p.URL != "" }
+
+// String names the provider and shows nothing that may be secret, so that a
+// Provider can be logged.
+func (p Provider) String() string {
+	if p.IsRemote() {
+		return "remote " + p.Name
+	}
+	return "plugin " + p.Name
+}
 
 // Defaults of the keys that mux.Spec has none for.
 const (
@@ -192,9 +201,10 @@ func Parse(name string, data []byte, src Sources) (*Config, error) {
 	if r.src.Dir, err = filepath.Abs(src.Dir); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	cfg := &Config{Listen: DefaultListen, Timeout: DefaultTimeout, GCHeadroom: DefaultGCHeadroom, Limits: Limits{DefaultMessageLimit, DefaultCallLimit, DefaultConnectionLimit}}
+	cfg := &Config{Listen: DefaultListen, Timeout: DefaultTimeout, GCHeadroom: DefaultGCHeadroom, Limits: Limits{DefaultMessageLimit, DefaultCallLimit, DefaultConnectionLimit}, Spool: defaultSpool()}
 	if root := r.parse(data); root != nil {
-		r.mapping("", root, cfg.keys())
+		given := r.mapping("", root, cfg.keys())
+		r.checkSpool(cfg, given["spool"])
 	}
 	if err := r.err(); err != nil {
 		return nil, err

@@ -147,8 +147,8 @@ func describe(c *Config) string {
 	if c.Admin != (Admin{}) || c.Trail != (trail.Options{}) {
 		fmt.Fprintf(&b, "admin %+v with a token of %d characters\ntrail %+v\n", c.Admin, len(c.Admin.Token), c.Trail)
 	}
-	if c.Tracing != (Tracing{}) {
-		fmt.Fprintf(&b, "tracing %+v\n", c.Tracing)
+	if c.Spool != defaultSpool() {
+		fmt.Fprintf(&b, "spool %+v\n", c.Spool)
 	}
 	for _, p := range c.Providers {
 		fmt.Fprintf(&b, "\n%s\n", p)
@@ -183,6 +183,9 @@ func describe(c *Config) string {
 			fmt.Fprintf(&b, "  observes\n")
 		}
 		fmt.Fprintf(&b, "  timeout %s, concurrency %d, delivery %s\n", p.Timeout, p.Concurrency, p.Delivery)
+		if p.Delivery.AnyDurable() {
+			fmt.Fprintf(&b, "  durable %+v\n", p.Durable)
+		}
 		fmt.Fprintf(&b, "  breaker %+v\n  lane %+v\n", p.Breaker, p.Lane)
 	}
 	return b.String()

@@ -86,8 +86,9 @@ func (r *reader) provider(path string, n *node, p *Provider, first map[string]in
 	}
 	r.checkGrants(path, p, given)
 	r.checkRemoteTLS(path, p, given)
+	r.checkDelivery(path, p, given)
 	for _, key := range []string{"on_failure", "required"} {
-		if at, ok := given[key]; ok && p.Observe {
+		if at, ok := given[key]; ok && p.Observe && !p.storesValued() {
 			r.fail(at.line, join(path, key), "a provider with observe: true decides nothing, so nothing follows when it does not answer; leave out one of the two keys")
 		}
 	}

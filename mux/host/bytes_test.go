@@ -110,7 +110,7 @@ func TestBytesStayWhatTheyAreUnderLoad(t *testing.T) {
 					size = r.IntN(2 * keptApart)
 				}
 				req := sealed(r, size)
-				if err := c.Post(uint64(i*each+n+1), mux.MessageDelivered, client, req, time.Minute); err != nil {
+				if err := c.Post(uint64(i*each+n+1), mux.MessageDelivered, client, req, "", time.Minute); err != nil {
 					t.Errorf("post: %v", err)
 				}
 				ctx, cancel := context.WithCancel(t.Context())

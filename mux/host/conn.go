@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/hookmux/hookmux/mux"
@@ -30,6 +31,9 @@ type conn struct {
 // or connection, instead of being lost one after another.
 const noticeGone = time.Second
 
+// eventIDMetadata is where a provider finds the id of a durable event.
+const eventIDMetadata = "hookmux-event-id"
+
 var rawCall = grpc.ForceCodecV2(rawcodec.New())
 
 // maxAnswer is what a provider may send at a time: MQTT's largest packet and
@@ -45,6 +49,9 @@ func (c *conn) Decide(ctx context.Context, h mux.Hook, req []byte) ([]byte, erro
 
 // Notify implements mux.Conn.
 func (c *conn) Notify(ctx context.Context, h mux.Hook, req []byte) error {
+	if id := mux.EventID(ctx); id != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, eventIDMetadata, id)
+	}
 	_, err := c.invoke(ctx, h, req)
 	return err
 }

@@ -190,9 +190,9 @@ func (c *streamConn) Replies(handled func(id uint64, err error)) {
 }
 
 // Post implements mux.Streamer.
-func (c *streamConn) Post(id uint64, h mux.Hook, client, req []byte, timeout time.Duration) error {
+func (c *streamConn) Post(id uint64, h mux.Hook, client, req []byte, eventID string, timeout time.Duration) error {
 	c.posted.Add(1)
-	return c.notifications.event(&batch.Event{ID: id, Hook: wireHook(h), TimeoutUs: micros(timeout), Key: client, Request: req})
+	return c.notifications.event(&batch.Event{ID: id, Hook: wireHook(h), TimeoutUs: micros(timeout), Key: client, EventID: eventID, Request: req})
 }
 
 // Cancel implements mux.Streamer.

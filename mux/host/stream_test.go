@@ -173,7 +173,7 @@ func TestUnsentNotificationsAreBounded(t *testing.T) {
 			}
 		}})
 		post := func() error {
-			return c.Post(1, mux.MessageDelivered, []byte("c"), make([]byte, 1<<20), time.Minute)
+			return c.Post(1, mux.MessageDelivered, []byte("c"), make([]byte, 1<<20), "", time.Minute)
 		}
 		for n := 0; ; n++ {
 			err := post()
@@ -376,7 +376,7 @@ func TestLargeRequestsInABatch(t *testing.T) {
 		sizes := []int{10, keptApart, 0, keptApart - 1, 1 << 20, keptApart + 1, 3}
 		for i, size := range sizes {
 			body := bytes.Repeat([]byte{byte('a' + i)}, size)
-			if err := c.Post(uint64(i+1), mux.MessageDelivered, []byte("client"), body, time.Second); err != nil {
+			if err := c.Post(uint64(i+1), mux.MessageDelivered, []byte("client"), body, "", time.Second); err != nil {
 				t.Fatal(err)
 			}
 		}

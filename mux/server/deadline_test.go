@@ -26,7 +26,7 @@ func TestHangingProviderIsAnsweredForBeforeTheDeadline(t *testing.T) {
 			notify: func(ctx context.Context, _ mux.Hook, _ []byte) error { <-ctx.Done(); return ctx.Err() },
 		}
 		l := bufconn.Listen(1 << 20)
-		s := New(newMux(t, mux.Spec{Timeout: time.Minute, Delivery: mux.Sync, Breaker: mux.BreakerSpec{Failures: 1000}}, hangs), Options{})
+		s := New(newMux(t, mux.Spec{Timeout: time.Minute, Delivery: mux.By(mux.Sync), Breaker: mux.BreakerSpec{Failures: 1000}}, hangs), Options{})
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()
 		cc, err := grpc.NewClient("passthrough:memory", grpc.WithTransportCredentials(insecure.NewCredentials()),

@@ -187,7 +187,7 @@ func TestTooManyCalls(t *testing.T) {
 				}
 				return ignore, nil
 			}}
-			spec := mux.Spec{Timeout: time.Minute, Delivery: mux.Sync}
+			spec := mux.Spec{Timeout: time.Minute, Delivery: mux.By(mux.Sync)}
 			spec.OnFailure[mux.ClientAuthenticate][mux.ReasonOverload] = c.policy
 			m := newMux(t, spec, p)
 			cc := dial(t, serveWith(t, m, Options{Limits: Limits{Calls: 2}}))

@@ -139,7 +139,7 @@ func TestProvidersThatMisbehave(t *testing.T) {
 		for _, delivery := range []mux.Delivery{mux.Async, mux.Sync} {
 			t.Run(fmt.Sprintf("%s/%s", name, delivery), func(t *testing.T) {
 				t.Parallel()
-				spec := mux.Spec{Delivery: delivery, Timeout: 300 * time.Millisecond, Breaker: mux.BreakerSpec{Failures: 1}}
+				spec := mux.Spec{Delivery: mux.By(delivery), Timeout: 300 * time.Millisecond, Breaker: mux.BreakerSpec{Failures: 1}}
 				cc := dial(t, serve(t, newMux(t, spec, &conn{decide: c.decide, notify: c.notify})))
 				var wg sync.WaitGroup
 				for _, h := range mux.Hooks() {

@@ -1,0 +1,251 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/hookmux/hookmux/mux"
+)
+
+// The headers of a stored event. Its id is in JetStream's own header of a message's id,
+// unless it was stored once more. Its time is when JetStream stored it, likewise.
+const (
+	hookHeader  = "Hookmux-Hook"
+	idHeader    = "Hookmux-Id"
+	timeHeader  = "Hookmux-Time"
+	triesHeader = "Hookmux-Tries" // of a dead letter, as the next
+	errorHeader = "Hookmux-Error"
+)
+
+// queue is one provider's part of the store.
+type queue struct {
+	s        *Spool
+	provider string
+	subject  string
+	ctx      context.Context // ends with Close
+	stop     context.CancelFunc
+	made     chan struct{} // closed when the streams are there
+	making   sync.WaitGroup
+
+	reader reader
+}
+
+func newQueue(s *Spool, provider string) *queue {
+	q := &queue{s: s, provider: provider, subject: s.subject(provider), made: make(chan struct{})}
+	q.ctx, q.stop = context.WithCancel(context.Background())
+	q.reader = reader{q: q, unacked: make(map[uint64]string)}
+	q.making.Go(q.makeStreams)
+	return q
+}
+
+// makeStreams makes the streams, as soon as the store is there.
+func (q *queue) makeStreams() {
+	for said := false; ; said = true {
+		back := q.s.back.wait()
+		err := q.ensure()
+		switch {
+		case err == nil:
+			close(q.made)
+			return
+		case q.ctx.Err() != nil:
+			return
+		case !said:
+			q.s.log.Error("there is no store for a provider's events: trying again and again", "provider", q.provider, "error", err)
+		}
+		select {
+		case <-back:
+		case <-time.After(tryAgain):
+		case <-q.ctx.Done():
+			return
+		}
+	}
+}
+
+const (
+	askTimeout = 10 * time.Second
+	tryAgain   = 250 * time.Millisecond
+)
+
+func (q *queue) ensure() error {
+	ctx, cancel := context.WithTimeout(q.ctx, askTimeout)
+	defer cancel()
+	err := q.s.ensure(ctx, q.s.eventsConfig(q.provider))
+	if err == nil {
+		err = q.s.ensure(ctx, q.s.deadConfig(q.provider))
+	}
+	return err
+}
+
+// Close implements mux.Queue.
+func (q *queue) Close() {
+	q.stop()
+	q.making.Wait()
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	if q.s.queues[q.provider] == q {
+		delete(q.s.queues, q.provider)
+	}
+}
+
+// Store implements mux.Queue.
+func (q *queue) Store(ctx context.Context, e *mux.Stored) error {
+	if q.s.own != nil {
+		if err := q.s.own.disk.room(); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-q.made:
+	default:
+		select {
+		case <-q.made:
+		case <-ctx.Done():
+			return fmt.Errorf("the store is not there: %w", ctx.Err())
+		case <-q.ctx.Done():
+			return q.ctx.Err()
+		}
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	e.ID = id.String()
+	return q.s.publish(ctx, q.subject, nats.Header{nats.MsgIdHdr: {e.ID}, hookHeader: {e.Hook.String()}}, e.Body)
+}
+
+// publishAgain is how soon an event is sent again to a store that did not take it.
+const publishAgain = 50 * time.Millisecond
+
+// publish has a stream keep a message, and returns when it does. What may help itself
+// is tried again until ctx ends.
+func (s *Spool) publish(ctx context.Context, subject string, header nats.Header, body []byte) error {
+	for {
+		back := s.back.wait()
+		ack, err := s.inJS.PublishMsgAsync(&nats.Msg{Subject: subject, Header: header, Data: body}, jetstream.WithRetryAttempts(0))
+		if err == nil {
+			select {
+			case <-ack.Ok():
+				return nil
+			case err = <-ack.Err():
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if isFull(err) {
+			return fmt.Errorf("%w: %w", mux.ErrStoreFull, err)
+		}
+		if !isPassing(err) {
+			return err
+		}
+		again := time.NewTimer(publishAgain)
+		select {
+		case <-back:
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return fmt.Errorf("%w (%w)", ctx.Err(), err)
+		}
+		again.Stop()
+	}
+}
+
+// isFull says that a stream has no room for a message.
+func isFull(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	for _, words := range []string{"maximum bytes exceeded", "maximum messages exceeded", "insufficient", "resource", "no space left"} {
+		if strings.Contains(api.Description, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// isPassing says that there is nobody who could keep a message, but may soon be.
+func isPassing(err error) bool {
+	for _, e := range []error{
+		nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrNoResponders, nats.ErrConnectionReconnecting, nats.ErrConnectionClosed,
+		jetstream.ErrNoStreamResponse, jetstream.ErrAsyncPublishTimeout, jetstream.ErrTooManyStalledMsgs, nats.ErrTimeout, nats.ErrConnectionDraining,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code == 503
+}
+
+// Next implements mux.Queue.
+func (q *queue) Next() (*mux.Stored, error) { return q.reader.next() }
+
+// Done implements mux.Queue.
+func (q *queue) Done(seq uint64) { q.reader.done(seq) }
+
+// Load implements mux.Queue.
+func (q *queue) Load(ctx context.Context, seq uint64) (*mux.Stored, error) {
+	for {
+		back := q.s.back.wait()
+		st, err := q.s.outJS.Stream(ctx, q.s.stream(q.provider))
+		var m *jetstream.RawStreamMsg
+		if err == nil {
+			m, err = st.GetMsg(ctx, seq)
+		}
+		switch {
+		case err == nil:
+			e, err := stored(m.Header, m.Data, m.Time)
+			if e != nil {
+				e.Seq = seq
+			}
+			return e, err
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return nil, mux.ErrNotStored
+		}
+		select {
+		case <-back:
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w (%w)", ctx.Err(), err)
+		}
+	}
+}
+
+// Bury implements mux.Queue.
+func (q *queue) Bury(ctx context.Context, e *mux.Stored, why mux.Death) error {
+	err := q.s.publish(ctx, q.s.deadSubject(q.provider, e.ID), nats.Header{
+		hookHeader: {e.Hook.String()}, timeHeader: {e.Time.UTC().Format(time.RFC3339Nano)},
+		triesHeader: {strconv.Itoa(why.Tries)}, errorHeader: {strconv.Quote(why.Error)},
+	}, e.Body)
+	if err == nil {
+		q.Done(e.Seq)
+	}
+	return err
+}
+
+// stored is a message as an event, but for its place.
+func stored(h nats.Header, body []byte, at time.Time) (*mux.Stored, error) {
+	e := &mux.Stored{ID: h.Get(nats.MsgIdHdr), Time: at, Body: body}
+	if id := h.Get(idHeader); id != "" {
+		e.ID = id
+	}
+	var ok bool
+	if e.Hook, ok = mux.HookByName(h.Get(hookHeader)); !ok || e.ID == "" {
+		return nil, fmt.Errorf("a stored event has the id %q and the hook %q, which this hookmux does not know; it stays stored", e.ID, h.Get(hookHeader))
+	}
+	if t := h.Get(timeHeader); t != "" {
+		if parsed, err := time.Parse(time.RFC3339Nano, t); err == nil {
+			e.Time = parsed
+		}
+	}
+	return e, nil
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -47,12 +48,13 @@ func adminAddress(flag string) (address, token string, err error) {
 		places := defaultAdmins(path)
 		for _, socket := range places {
 			// In a folder for all, such as /tmp, it may be somebody else's, who would tell
-			// us what they like.
+			// us what they like. The system's belongs to the service's user.
 			info, err := os.Lstat(socket)
 			if err != nil {
 				continue
 			}
-			if owner, ok := info.Sys().(*syscall.Stat_t); ok && (int(owner.Uid) == os.Getuid() || owner.Uid == 0) {
+			owner, ok := info.Sys().(*syscall.Stat_t)
+			if ok && (int(owner.Uid) == os.Getuid() || owner.Uid == 0) || filepath.Dir(socket) == systemRun {
 				return socket, "", nil
 			}
 		}

@@ -62,7 +62,7 @@ In EMQX, add an ExHook server with the URL http://127.0.0.1:9000.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newRun(), newStatus(), newReload(), newRestart(), newCheck(), newSchema(), newDemo(), newBench())
+	root.AddCommand(newRun(), newStatus(), newReload(), newRestart(), newReady(), newCheck(), newSchema(), newDemo(), newBench())
 	root.AddCommand(newInit(), newDev(), newVerify(), newVersion(), newReaper())
 	root.AddCommand(newBenchParts()...)
 	return root

@@ -12,15 +12,21 @@ import (
 // state when its config does not say. They are named after the config's path, so that
 // several can run and each is found by its config.
 
+// systemRun is where only root makes folders, for the socket of a hookmux of the system's.
+const systemRun = "/run/hookmux"
+
 // defaultAdmins are the places for the socket: run takes the first; the others are
 // where it is if run was called from another environment, such as systemd's.
 func defaultAdmins(configPath string) (paths []string) {
 	add := func(dir string) { paths = append(paths, filepath.Join(dir, nameOf(configPath)+".sock")) }
+	if dir := os.Getenv("RUNTIME_DIRECTORY"); dir != "" { // systemd's
+		add(dir)
+	}
 	if xdg := os.Getenv("XDG_RUNTIME_DIR"); xdg != "" {
 		add(filepath.Join(xdg, "hookmux"))
 	}
 	if os.Getuid() == 0 {
-		add("/run/hookmux")
+		add(systemRun)
 	}
 	add(filepath.Join(os.TempDir(), "hookmux-"+strconv.Itoa(os.Getuid())))
 	return paths

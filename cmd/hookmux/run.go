@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -47,9 +48,12 @@ every client in.`,
 		defer func() { untune() }()
 		var warned warner
 		defer warned.wait()
+		var told sync.WaitGroup
+		defer told.Wait()
 		ctx, stop := untilSignal()
 		defer stop()
 		var a *app.App
+		systemd := sync.OnceFunc(func() { told.Go(func() { tellSystemd(ctx, a, log) }) })
 		opts := app.Options{
 			Log: log, Version: shortVersion(), Reaper: reaperCommand(),
 			ConfigPath: path, Admin: defaultAdmins(path)[0], State: defaultState(path), Spool: defaultSpool(path),
@@ -62,6 +66,7 @@ every client in.`,
 				untune()
 				untune = app.TuneGC(cfg)
 				warned.about(ctx, a, cfg, log)
+				systemd()
 			},
 		}
 		change(&opts)

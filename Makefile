@@ -43,7 +43,7 @@ test: ## Run every test; says which languages it left out (HOOKMUX_LANES=all: no
 	$(GO) test $(RACE) -timeout 15m ./...
 	$(call each-lane,test)
 
-lanes: $(addprefix lane-,$(LANES)) lane-kafka ## Install what the tests of the other languages, and of forward-kafka, need, outside of this folder
+lanes: $(addprefix lane-,$(LANES)) lane-kafka lane-deploy ## Install what the tests of the other languages, and of forward-kafka, need, outside of this folder
 
 check-lanes: ## Lint, types and generated code of the other languages
 	$(call each-lane,check)
@@ -72,4 +72,4 @@ check-generated: generate ## Fail when generated code is stale
 clean: ## Remove what make made
 	rm -rf $(BIN) $(DIST)
 
-include $(wildcard plugins/sdk/*/lane.mk) mux/muxtest/targets/kafka/lane.mk
+include $(wildcard plugins/sdk/*/lane.mk) mux/muxtest/targets/kafka/lane.mk deploy/lane.mk

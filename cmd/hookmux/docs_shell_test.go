@@ -24,7 +24,7 @@ import (
 var foreign = strings.Fields(`
 	apt-get cat cd chmod chown cp curl docker echo emqx export git go grep helm install java journalctl kill kubectl kustomize
 	kcat ls mariadb mkdir mosquitto_pub mosquitto_sub mv mysql nats node npm openssl pip printf psql python python3 read rm sed sha256sum
-	shasum sleep sudo sysctl systemctl systemd-analyze systemd-cgtop systemd-run tar tee touch umask useradd yes`)
+	shasum sleep sudo sysctl systemctl systemd-sysusers systemd-analyze systemd-cgtop systemd-run tar tee touch umask useradd yes`)
 
 func checkConsole(t *testing.T, b *block) error {
 	commands := *b
@@ -105,8 +105,11 @@ func checkCommand(b *block, words []string) error {
 		return checkHookmux(words[1:])
 	case name == "make":
 		return checkMake(words[1:])
-	case name == "docker" && len(words) > 1 && slices.Contains(words, "hookmux"): // docker exec … hookmux status
-		return checkHookmux(words[slices.Index(words, "hookmux")+1:])
+	case name == "docker" && slices.Contains(words, "exec") && slices.Contains(words, "hookmux"): // of a container, perhaps of that name
+		for len(words) > 1 && slices.Contains(words[1:], "hookmux") {
+			words = words[1+slices.Index(words[1:], "hookmux"):]
+		}
+		return checkHookmux(words[1:])
 	case name == "kubectl" && slices.Contains(words, "--"): // kubectl exec … -- hookmux status
 		return checkCommand(b, words[slices.Index(words, "--")+1:])
 	case name == "curl":

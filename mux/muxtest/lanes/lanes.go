@@ -63,6 +63,7 @@ var languages = []language{
 	{"java", []string{"java", "javac", "mvn"}, []int{17}, "apt-get install openjdk-17-jdk-headless maven", "plugins/sdk/java/pom.xml"},
 	// No language, but installed and looked for in the same way.
 	{"kafka", []string{"java", "mvn"}, []int{17}, "apt-get install openjdk-17-jdk-headless maven", "mux/muxtest/targets/kafka/pom.xml"},
+	{"deploy", []string{"python3"}, []int{3, 11}, "apt-get install python3 python3-venv", "deploy/tools/*"},
 }
 
 // Require is the lane of that name. Where it is missing the test is skipped, or

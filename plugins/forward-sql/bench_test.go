@@ -23,7 +23,7 @@ func BenchmarkPostgres(b *testing.B) {
 	if err := p.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	defer p.Stop(b.Context()) //nolint:errcheck // the pool's
+	defer p.Stop(b.Context())
 	plain, err := newTable("plain_copy", p.db)
 	if err != nil {
 		b.Fatal(err)

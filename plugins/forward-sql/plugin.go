@@ -87,7 +87,7 @@ func (p *plugin) OnBatch(ctx context.Context, batch []*sdk.BatchEvent) error {
 		}
 		rows = append(rows, r)
 	}
-	p.store(ctx, rows)
+	_ = p.store(ctx, rows) // each event knows
 	return nil
 }
 
@@ -102,7 +102,7 @@ func (p *plugin) store(ctx context.Context, rows []row) (away error) {
 	switch {
 	case err == nil:
 		return nil
-	case !p.table.isAboutData(err):
+	case !sqldb.AboutData(err):
 		for i := range rows {
 			rows[i].event.Fail(fmt.Errorf("store in %s: %w", p.db, err))
 		}

@@ -20,7 +20,7 @@ func (t *table) copyRows(ctx context.Context, rows []row) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // it goes back to the pool
 	return conn.Raw(func(driver any) error {
 		c := driver.(*stdlib.Conn).Conn()
 		_, err := c.CopyFrom(ctx, t.schema, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {

@@ -8,10 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5/pgconn"
-	"modernc.org/sqlite"
-
 	"github.com/hookmux/hookmux/plugins/internal/sqldb"
 )
 
@@ -139,31 +135,4 @@ func (t *table) statement(n int) string {
 		return s + " ON DUPLICATE KEY UPDATE seq = seq"
 	}
 	return s + " ON CONFLICT (event_id) DO NOTHING"
-}
-
-// isAboutData tells an error that some row is the cause of from one that says nothing about
-// them: another try would end in it, too.
-func (t *table) isAboutData(err error) bool {
-	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) {
-		switch pg.Code[:2] {
-		case "22", "23", "54": // data exceptions, constraints, limits
-			return true
-		}
-		return false
-	}
-	if my := (*mysql.MySQLError)(nil); errors.As(err, &my) {
-		switch my.Number {
-		case 1048, 1062, 1118, 1153, 1264, 1292, 1366, 1406, 1452, 3819, 4025:
-			return true
-		}
-		return false
-	}
-	if lite := (*sqlite.Error)(nil); errors.As(err, &lite) {
-		switch lite.Code() & 0xff {
-		case 18, 19, 20: // too big, constraint, mismatch
-			return true
-		}
-		return false
-	}
-	return errors.Is(err, mysql.ErrPktTooLarge)
 }

@@ -24,6 +24,9 @@ type Options struct {
 	Defaults map[Hook]bool
 	// Strategy is how the answers to each access hook are merged.
 	Strategy [NumHooks]Strategy
+	// Peer says over which connection a call came, any text that no other has. It is
+	// asked only during ExpectDoubles.
+	Peer func(ctx context.Context) string
 	// Recorder is told what becomes of events; nil costs nothing.
 	Recorder Recorder
 	// Spool keeps what is delivered durably. Without one, none of it can be stored.
@@ -38,6 +41,7 @@ type Mux struct {
 	log      *slog.Logger
 	recorder Recorder
 	table    atomic.Pointer[table]
+	doubles  atomic.Pointer[doubles] // nil: no event comes twice
 	brokers  registrations
 
 	mu        sync.Mutex // serialises changes of the table
@@ -157,6 +161,13 @@ func (m *Mux) awaitReady(ctx context.Context) bool {
 // valued hook, an empty message for a notification. It always answers, and
 // before ctx's deadline.
 func (m *Mux) Dispatch(ctx context.Context, ev Event) (response []byte) {
+	if d := m.doubles.Load(); d != nil {
+		return d.dispatch(ctx, m, ev)
+	}
+	return m.dispatch(ctx, ev)
+}
+
+func (m *Mux) dispatch(ctx context.Context, ev Event) (response []byte) {
 	if m.recorder != nil {
 		start := time.Now()
 		ev.told = start.Sub(epoch)

@@ -32,6 +32,7 @@ type registration struct {
 	told   [NumHooks]HookSpec
 	has    [NumHooks]bool
 	warned string // what it lacks, as last logged
+	twice  bool   // it has loaded hookmux under two names; see ExpectDoubles
 	since  time.Time
 }
 
@@ -62,6 +63,12 @@ func (m *Mux) Load(ctx context.Context, api API, body []byte) []byte {
 		if remember {
 			m.brokers.add(node, r)
 		}
+	}
+	if d := m.doubles.Load(); d != nil && remember {
+		// Whoever announced it knows that it is loaded already, also when it loaded
+		// another hookmux, which was here before.
+		r.twice = true
+		d.loaded(node)
 	}
 	r.api, r.load, r.warned, r.since = api, body, "", time.Now()
 	for h := range t.wanted {
@@ -107,15 +114,32 @@ func (m *Mux) Unload(ctx context.Context, body []byte) {
 	ctx, cancel := context.WithDeadline(ctx, m.deadline(ctx))
 	defer cancel()
 	node := nodeOf(body, 1)
-	m.brokers.mu.Lock()
-	m.brokers.remove(node)
-	m.brokers.mu.Unlock()
+	if m.unloadOne(node) {
+		m.log.Info("broker unloaded one of two names of hookmux", "node", node)
+		return
+	}
 	m.log.Info("broker unloaded hookmux", "node", node)
 	for _, p := range m.table.Load().providers {
 		if len(body) <= maxLoad && p.IsUp() {
 			p.lane.push(ctx, &Event{Hook: ProviderUnloaded, Body: body, client: []byte(node)})
 		}
 	}
+}
+
+// unloadOne takes one of the names away by which a broker knows hookmux, and says
+// whether there is another.
+func (m *Mux) unloadOne(node string) (another bool) {
+	m.brokers.mu.Lock()
+	defer m.brokers.mu.Unlock()
+	if r := m.brokers.byNode[node]; r != nil && r.twice {
+		r.twice = false
+		if d := m.doubles.Load(); d != nil {
+			d.unloaded(node)
+		}
+		return true
+	}
+	m.brokers.remove(node)
+	return false
 }
 
 // Brokers are the ProviderLoadedRequests of the brokers that are loaded, which

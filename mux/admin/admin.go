@@ -58,6 +58,9 @@ type Control interface {
 	// Enable undoes both, and returns when the provider has had its first chance to
 	// start.
 	Enable(ctx context.Context, provider string) error
+	// ExpectDoubles and Doubles are mux.Mux's.
+	ExpectDoubles(during time.Duration) Doubles
+	Doubles() Doubles
 }
 
 // ErrNoProvider is what Control wraps when there is no provider of that name.

@@ -34,6 +34,8 @@ func (f fake) Restart(_ context.Context, name string) error       { return f.res
 func (f fake) Drain(context.Context, string) error                { return nil }
 func (f fake) Disable(context.Context, string) error              { return nil }
 func (f fake) Enable(context.Context, string) error               { return nil }
+func (f fake) ExpectDoubles(time.Duration) admin.Doubles          { return admin.Doubles{} }
+func (f fake) Doubles() admin.Doubles                             { return admin.Doubles{} }
 func (f fake) Search(trail.Query) *trail.Found                    { return new(trail.Found) }
 func (f fake) Follow(trail.Filter) (*trail.Follower, error)       { return nil, trail.ErrTooMany }
 

@@ -223,7 +223,7 @@ func (a *App) muxOptions(cfg *config.Config) mux.Options {
 	if !a.opts.Unwatched {
 		recorder = mux.Recorders{a.trail, a.metrics}
 	}
-	opts := mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: recorder, Log: a.log}
+	opts := mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: recorder, Peer: server.Peer, Log: a.log}
 	if s := a.openedSpool(); s != nil {
 		opts.Spool = s
 	}

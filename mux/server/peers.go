@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 )
 
 // seldom lets five messages of ten seconds through.
@@ -57,6 +59,14 @@ func (c *tlsCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 
 // Clone implements credentials.TransportCredentials.
 func (c *tlsCredentials) Clone() credentials.TransportCredentials { return c }
+
+// Peer says over which connection the call came that ctx is of; see mux.Options.
+func Peer(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.String()
+	}
+	return ""
+}
 
 // perHost is a listener that closes a connection at once if its host has too many. A
 // host that opens one after another cannot keep out the others.

@@ -96,7 +96,7 @@ func TestDoublesOfAccess(t *testing.T) {
 func TestDoublesOfEqualEvents(t *testing.T) {
 	t.Parallel()
 	p := new(fake)
-	m := twice(t, p, Spec{Delivery: Sync})
+	m := twice(t, p, Spec{Delivery: By(Sync)})
 	body := marshal(t, &exhookv3.ClientConnectedRequest{Clientinfo: &exhookv3.ClientInfo{Clientid: "c"}, Meta: doubleMeta})
 	for range 3 {
 		for _, conn := range []string{"old", "new"} {

@@ -10,7 +10,8 @@ PROGRAMS := ./cmd/hookmux ./examples/go/every-hook ./examples/go/minimal ./examp
 HAVE_CC := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)
 RACE    ?= $(if $(HAVE_CC),-race)
 
-# A lane is a language beside Go whose plugins/sdk/NAME/lane.mk has these targets:
+# A lane is a language beside Go whose plugins/sdk/NAME/lane.mk (or, for the browser,
+# mux/admin/page/lane.mk) has these targets:
 #   lane-NAME   install what its tests need to $(call lane-dir,NAME), and end with
 #               a file "ready" there
 #   check-NAME  lint, types, and whether its generated code is stale
@@ -18,7 +19,7 @@ RACE    ?= $(if $(HAVE_CC),-race)
 #   sdk-NAME    build its package into ./dist, with the version $(VERSION)
 # mux/muxtest/lanes says which of them can run here.
 LANE     := $(GO) run ./mux/muxtest/lanes/lane
-LANES    := $(patsubst plugins/sdk/%/lane.mk,%,$(wildcard plugins/sdk/*/lane.mk))
+LANES    := $(patsubst plugins/sdk/%/lane.mk,%,$(wildcard plugins/sdk/*/lane.mk)) browser
 DIST     := dist
 lane-dir  = $(shell $(LANE) dir $(1))
 # $(call each-lane,TARGET) makes TARGET-NAME of every lane that is there; the others are named.
@@ -72,4 +73,4 @@ check-generated: generate ## Fail when generated code is stale
 clean: ## Remove what make made
 	rm -rf $(BIN) $(DIST)
 
-include $(wildcard plugins/sdk/*/lane.mk) mux/muxtest/targets/kafka/lane.mk deploy/lane.mk
+include $(wildcard plugins/sdk/*/lane.mk) mux/admin/page/lane.mk mux/muxtest/targets/kafka/lane.mk deploy/lane.mk

@@ -62,6 +62,7 @@ var languages = []language{
 	{"node", []string{"node", "npm"}, []int{20}, "apt-get install nodejs npm", "plugins/sdk/node/package*.json"},
 	{"java", []string{"java", "javac", "mvn"}, []int{17}, "apt-get install openjdk-17-jdk-headless maven", "plugins/sdk/java/pom.xml"},
 	// No language, but installed and looked for in the same way.
+	{"browser", []string{"node", "npm", "chromium"}, []int{20}, "apt-get install nodejs npm chromium", "mux/admin/page/package*.json"},
 	{"kafka", []string{"java", "mvn"}, []int{17}, "apt-get install openjdk-17-jdk-headless maven", "mux/muxtest/targets/kafka/pom.xml"},
 	{"deploy", []string{"python3"}, []int{3, 11}, "apt-get install python3 python3-venv", "deploy/tools/*"},
 }

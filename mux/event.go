@@ -85,6 +85,10 @@ func (e *Event) Message() []byte { return e.msg }
 // Topic is the message's topic; empty for other hooks.
 func (e *Event) Topic() string { return string(e.topic) }
 
+// Told is when the broker told the event, as far as a Recorder is told of it: the same
+// for all providers, and all but unique.
+func (e *Event) Told() time.Time { return epoch.Add(e.told) }
+
 // Malformed says that the body is no valid protobuf message.
 func (e *Event) Malformed() bool { return e.malformed }
 

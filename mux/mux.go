@@ -171,7 +171,7 @@ func (m *Mux) dispatch(ctx context.Context, ev Event) (response []byte) {
 	if m.recorder != nil {
 		start := time.Now()
 		ev.told = start.Sub(epoch)
-		defer func() { m.recorder.Answered(ev.Hook, time.Since(start)) }()
+		defer func() { m.recorder.Answered(ctx, &ev, time.Since(start)) }()
 	}
 	defer func() {
 		if r := recover(); r != nil {

@@ -16,8 +16,9 @@ type Recorder interface {
 	// Notified is told when a notification, or a decision for an observer, has
 	// been handled by one provider, or lost.
 	Notified(n *Notification)
-	// Answered is told how long the broker waited for the answer to an event.
-	Answered(h Hook, took time.Duration)
+	// Answered is told how long the broker waited for the answer to an event. ctx is
+	// the event's.
+	Answered(ctx context.Context, ev *Event, took time.Duration)
 	// BreakerChanged is told the new state of a provider's breaker: "closed",
 	// "open" or "half-open". what is a valued hook's name, or "notifications".
 	BreakerChanged(provider, what, state string)
@@ -41,9 +42,9 @@ func (rs Recorders) Notified(n *Notification) {
 }
 
 // Answered implements Recorder.
-func (rs Recorders) Answered(h Hook, took time.Duration) {
+func (rs Recorders) Answered(ctx context.Context, ev *Event, took time.Duration) {
 	for _, r := range rs {
-		r.Answered(h, took)
+		r.Answered(ctx, ev, took)
 	}
 }
 

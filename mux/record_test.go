@@ -40,7 +40,8 @@ func (r *recorder) Notified(n *Notification) {
 	}
 }
 
-func (r *recorder) Answered(h Hook, took time.Duration) {
+func (r *recorder) Answered(_ context.Context, ev *Event, took time.Duration) {
+	h := ev.Hook
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.answered != nil {

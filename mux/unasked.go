@@ -29,7 +29,7 @@ func (m *Mux) TooLarge(ctx context.Context, h Hook, why error) (response []byte)
 		m.log.Warn("an event is too large: refused, or not passed on", "hook", h.String(), "error", why, "more_like_it", held)
 	}
 	if m.recorder != nil {
-		defer func() { m.recorder.Answered(h, time.Since(now)) }()
+		defer func() { m.recorder.Answered(ctx, &ev, time.Since(now)) }()
 	}
 	t := m.enter()
 	defer t.users.leave()

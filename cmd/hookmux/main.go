@@ -55,6 +55,8 @@ In EMQX, add an ExHook server with the URL http://127.0.0.1:9000.`,
 		Example: `  hookmux demo                     see it work first, with a broker and plugins of its own
   hookmux check                    is ./hookmux.yaml right, do its providers start, who is asked what?
   hookmux run                      serve EMQX until SIGTERM or Ctrl-C
+  hookmux status                   who is up, what is wrong and why
+  hookmux explain --client C       why was this client refused?
   hookmux run -c /srv/mqtt.yaml    the same with another config`,
 		Version:       versionString(),
 		SilenceErrors: true, // run prints them
@@ -62,7 +64,8 @@ In EMQX, add an ExHook server with the URL http://127.0.0.1:9000.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newRun(), newStatus(), newReload(), newRestart(), newReady(), newCheck(), newSchema(), newDemo(), newBench())
+	root.AddCommand(newRun(), newStatus(), newProviders(), newExplain(), newTail(), newReload(), newReady(), newCheck(), newSchema(), newDemo(), newBench())
+	root.AddCommand(newRestart(), newDrain(), newDisable(), newEnable())
 	root.AddCommand(newInit(), newDev(), newVerify(), newVersion(), newReaper())
 	root.AddCommand(newBenchParts()...)
 	return root

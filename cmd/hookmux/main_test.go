@@ -74,7 +74,7 @@ func TestCheckRefusesBrokenConfigs(t *testing.T) {
 }
 
 // TestScripts runs the stories in testdata/script. In them $PLUGIN is a plugin
-// that answers as its config says (muxtest.Behaviour), and $PORT a free port.
+// that answers as its config says (muxtest.Behaviour), and $PORT and $ADMINPORT are free ports.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	exe, err := os.Executable()
@@ -96,15 +96,20 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { _ = os.RemoveAll(run) })
 			env.Setenv("XDG_RUNTIME_DIR", run)
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
+			for _, name := range []string{"PORT", "ADMINPORT"} {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					return err
+				}
+				defer l.Close()
+				_, port, _ := net.SplitHostPort(l.Addr().String())
+				env.Setenv(name, port)
 			}
-			_, port, _ := net.SplitHostPort(l.Addr().String())
-			env.Setenv("PORT", port)
-			return l.Close()
+			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"awaits": awaits, "sigterm": signals(syscall.SIGTERM), "sighup": signals(syscall.SIGHUP)},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"awaits": awaits, "sigterm": signals(syscall.SIGTERM), "sighup": signals(syscall.SIGHUP), "sigint": signals(syscall.SIGINT), "broker": broker,
+		},
 	})
 }
 

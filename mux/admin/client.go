@@ -131,5 +131,8 @@ func (c *Client) open(ctx context.Context, method, path string) (body io.ReadClo
 	if err != nil || json.Unmarshal(data, &answer) != nil || answer.Error.Message == "" {
 		return nil, fmt.Errorf("%s: answered with status %s", c.address, resp.Status)
 	}
+	if answer.Error.Code == "unauthorized" {
+		answer.Error.Message = "hookmux at " + c.address + " wants its token: set HOOKMUX_TOKEN to it, or name the config that has it"
+	}
 	return nil, &answer.Error
 }

@@ -14,9 +14,9 @@ import (
 
 // Followed is something that a follower is sent; one of its fields is set.
 type Followed struct {
-	Decision     *trail.Decision
-	Notification *trail.Notification
-	Lost         *Lost
+	Decision     *trail.Decision     `json:"decision,omitempty"`
+	Notification *trail.Notification `json:"notification,omitempty"`
+	Lost         *Lost               `json:"lost,omitempty"`
 }
 
 // maxLine is more than any event has, in bytes.

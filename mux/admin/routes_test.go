@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/hookmux/hookmux/mux"
 )
 
 // The description has every route, and no other.
@@ -36,6 +38,70 @@ func TestTheDescriptionHasEveryRoute(t *testing.T) {
 	slices.Sort(routes)
 	if !slices.Equal(described, routes) {
 		t.Errorf("described %q\nserved    %q", described, routes)
+	}
+}
+
+// The words of the description are the engine's.
+func TestTheDescriptionHasEveryWord(t *testing.T) {
+	t.Parallel()
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct {
+					Enum     []string
+					Required []string
+					Items    struct{ Enum []string }
+				}
+			}
+		}
+	}
+	if err := yaml.Unmarshal(description, &doc); err != nil {
+		t.Fatal(err)
+	}
+	of := func(schema string) map[string]struct {
+		Enum     []string
+		Required []string
+		Items    struct{ Enum []string }
+	} {
+		return doc.Components.Schemas[schema].Properties
+	}
+	var verdicts, reasons, causes, decisions []string
+	for v := mux.VerdictNone; v <= mux.VerdictDrop; v++ {
+		verdicts = append(verdicts, v.String())
+	}
+	for r := range mux.NumReasons {
+		switch reason := mux.Reason(r); {
+		case reason == mux.ReasonNone:
+			reasons = append(reasons, "delivered")
+		default:
+			reasons = append(reasons, reason.String())
+		}
+	}
+	for _, c := range mux.Causes() {
+		causes = append(causes, c.String())
+	}
+	for _, h := range mux.Hooks() {
+		if h.Valued() {
+			decisions = append(decisions, h.String())
+		}
+	}
+	slices.Sort(decisions)
+	for _, c := range []struct {
+		what      string
+		got, want []string
+	}{
+		{"Asked.verdict", of("Asked")["verdict"].Enum, verdicts},
+		{"Asked.reason", of("Asked")["reason"].Enum, append(slices.Clone(causes), "canceled")},
+		{"Asked.changed", of("Asked")["changed"].Items.Enum, mux.ChangeNames()},
+		{"Decision.answer", of("Decision")["answer"].Enum, verdicts[1:]},
+		{"Decision.strategy", of("Decision")["strategy"].Enum, mux.StrategyNames()},
+		{"Decision.hook", slices.Sorted(slices.Values(of("Decision")["hook"].Enum)), decisions},
+		{"Notification.outcome", of("Notification")["outcome"].Enum, reasons},
+		{"HookProvider.policy", of("HookProvider")["policy"].Required, causes},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("%s: described %q, the engine has %q", c.what, c.got, c.want)
+		}
 	}
 }
 

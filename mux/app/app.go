@@ -74,6 +74,7 @@ type App struct {
 
 	trail   *trail.Trail
 	metrics *observe.Metrics
+	tracing *observe.Tracing // nil: none
 
 	// From Start to Stop.
 	since    time.Time
@@ -146,6 +147,9 @@ func (a *App) Start() (err error) {
 		return err
 	}
 	a.openState()
+	if err := a.startTracing(); err != nil {
+		return err
+	}
 	a.undo = append(a.undo, a.closeSpool)
 	if err := a.openSpool(a.cfg); err != nil {
 		return err
@@ -219,11 +223,7 @@ func (a *App) startProviders() error {
 }
 
 func (a *App) muxOptions(cfg *config.Config) mux.Options {
-	var recorder mux.Recorder
-	if !a.opts.Unwatched {
-		recorder = mux.Recorders{a.trail, a.metrics}
-	}
-	opts := mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: recorder, Peer: server.Peer, Log: a.log}
+	opts := mux.Options{Timeout: cfg.Timeout, Defaults: cfg.Default, Strategy: cfg.Strategy, Recorder: a.recorder(), Peer: server.Peer, Log: a.log}
 	if s := a.openedSpool(); s != nil {
 		opts.Spool = s
 	}

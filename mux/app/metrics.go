@@ -1,8 +1,10 @@
 package app
 
 import (
+	"context"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/host"
@@ -67,4 +69,35 @@ func (s scrape) Brokers() (out []observe.BrokerState) {
 		out = append(out, observe.BrokerState{Node: r.Node, Since: r.Since, Missing: len(r.Missing)})
 	}
 	return out
+}
+
+// recorder is who is told of events.
+func (a *App) recorder() mux.Recorder {
+	switch {
+	case a.opts.Unwatched:
+		return nil
+	case a.tracing != nil:
+		return mux.Recorders{a.trail, a.metrics, a.tracing}
+	}
+	return mux.Recorders{a.trail, a.metrics}
+}
+
+// lastSpans is how long the spans that wait at the end may take to be sent.
+const lastSpans = 2 * time.Second
+
+func (a *App) startTracing() (err error) {
+	c := a.cfg.Tracing
+	if c.Endpoint == "" {
+		return nil
+	}
+	if a.tracing, err = observe.NewTracing(observe.TracingOptions(c), a.opts.Version, a.log); err != nil {
+		return err
+	}
+	a.undo = append(a.undo, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), lastSpans)
+		defer cancel()
+		a.tracing.Close(ctx)
+	})
+	a.log.Info("traces go out", "endpoint", c.Endpoint)
+	return nil
 }

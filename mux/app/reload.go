@@ -179,6 +179,9 @@ func (a *App) fixed(cfg *config.Config) error {
 	if cfg.State != a.cfg.State {
 		return errors.New("state changes, which needs a restart of hookmux")
 	}
+	if cfg.Tracing != a.cfg.Tracing {
+		return errors.New("tracing changes, which needs a restart of hookmux")
+	}
 	if a.openedSpool() != nil && !sameSpool(cfg.Spool, a.cfg.Spool) {
 		return errors.New("spool changes, which needs a restart of hookmux; only its age and tries can change while it runs")
 	}
@@ -233,7 +236,7 @@ func (a *App) planUnit(p *plan, c *config.Provider, old *unit, restart bool) (u 
 	case old.off && (processID(c) != old.process || !reflect.DeepEqual(c.Spec, old.cfg.Spec)):
 		// It starts, and is found good or not, when it is enabled.
 		next := *old
-		next.cfg, next.process, next.provider = c, processID(c), old.provider.With(c.Spec)
+		next.cfg, next.process, next.provider, next.tls = c, processID(c), old.provider.With(c.Spec), nil
 		p.changes.Changed = append(p.changes.Changed, c.Name)
 		return &next, nil
 	case restart || processID(c) != old.process:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 
 	"github.com/hookmux/hookmux/mux"
@@ -78,11 +77,7 @@ func (a *App) run(u *unit) {
 func processID(c *config.Provider) string {
 	p := *c
 	p.Spec = mux.Spec{Name: c.Name}
-	data, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // there is nothing in it that JSON has not
-	}
-	sum := sha256.Sum256(data)
+	sum := sha256.Sum256(p.Encode())
 	return hex.EncodeToString(sum[:])
 }
 

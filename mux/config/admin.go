@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"io"
 	"net"
 	"regexp"
 	"strconv"
@@ -29,8 +31,8 @@ type Secret string
 // String hides the secret.
 func (Secret) String() string { return "(not shown)" }
 
-// GoString hides the secret.
-func (Secret) GoString() string { return "(not shown)" }
+// Format hides the secret, whatever the verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText hides the secret.
 func (Secret) MarshalText() ([]byte, error) { return []byte("(not shown)"), nil }

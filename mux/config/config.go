@@ -67,6 +67,8 @@ type Config struct {
 	Admin Admin
 	// Trail is how many decisions are remembered.
 	Trail trail.Options
+	// Tracing is where traces of events go.
+	Tracing Tracing
 	// State is the file that keeps what the providers declared, "off", or "" for the
 	// default.
 	State string
@@ -121,15 +123,6 @@ type Provider struct {
 
 // IsRemote says whether the provider is a remote.
 func (p *Provider) IsRemote() bool { return p.URL != "" }
-
-// String names the provider and shows nothing that may be secret, so that a
-// Provider can be logged.
-func (p Provider) String() string {
-	if p.IsRemote() {
-		return "remote " + p.Name
-	}
-	return "plugin " + p.Name
-}
 
 // Defaults of the keys that mux.Spec has none for.
 const (

@@ -147,6 +147,9 @@ func describe(c *Config) string {
 	if c.Admin != (Admin{}) || c.Trail != (trail.Options{}) {
 		fmt.Fprintf(&b, "admin %+v with a token of %d characters\ntrail %+v\n", c.Admin, len(c.Admin.Token), c.Trail)
 	}
+	if c.Tracing != (Tracing{}) {
+		fmt.Fprintf(&b, "tracing %+v\n", c.Tracing)
+	}
 	if c.Spool != defaultSpool() {
 		fmt.Fprintf(&b, "spool %+v\n", c.Spool)
 	}

@@ -32,6 +32,8 @@ func (c *Config) keys() []key {
 			value: adminAddress(&c.Admin)},
 		{name: "trail", doc: "the decisions that hookmux remembers, for hookmux explain",
 			value: group(trailKeys(&c.Trail))},
+		{name: "tracing", doc: "traces of events for OpenTelemetry; without it, there are none",
+			value: group(c.Tracing.keys())},
 		{name: "state", doc: "the file that keeps which hooks the providers declared, so that they count while a provider does not start, relative to this file; or off. Without it, a file under /var/lib or the user's own, named after this file",
 			value: pathOrOff(&c.State)},
 		{name: "spool", doc: "where events are stored that are delivered durably",

@@ -53,6 +53,10 @@ func when(into *mux.Condition) value {
 			return
 		}
 		c, err := condition.Parse(strings.TrimRight(n.text, " \t\r\n"))
+		if err == nil && n.filled {
+			*into = hiddenCondition{c}
+			return
+		}
 		if err == nil {
 			*into = c
 			return
@@ -65,3 +69,8 @@ func when(into *mux.Condition) value {
 	}
 	return v
 }
+
+// hiddenCondition is one that a secret may be in.
+type hiddenCondition struct{ mux.Condition }
+
+func (hiddenCondition) String() string { return "(from ${…}, not shown)" }

@@ -236,8 +236,8 @@ func (m *Metrics) Notified(n *mux.Notification) {
 }
 
 // Answered implements mux.Recorder.
-func (m *Metrics) Answered(h mux.Hook, took time.Duration) {
-	if o := m.answered[h]; o != nil {
+func (m *Metrics) Answered(_ context.Context, ev *mux.Event, took time.Duration) {
+	if o := m.answered[ev.Hook]; o != nil {
 		o.Observe(took.Seconds())
 	}
 }

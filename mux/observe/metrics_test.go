@@ -50,7 +50,7 @@ func everything(t testing.TB) *observe.Metrics {
 	})
 	m.Notified(&mux.Notification{Event: event(t, mux.MessageDelivered, "c", "t"), Provider: "rules", Waited: time.Millisecond, Took: time.Second})
 	m.Notified(&mux.Notification{Event: event(t, mux.MessageDelivered, "c", "t"), Provider: "rules", Reason: mux.ReasonLaneFull})
-	m.Answered(mux.ClientAuthenticate, 4*time.Millisecond)
+	m.Answered(t.Context(), event(t, mux.ClientAuthenticate, "c", ""), 4*time.Millisecond)
 	m.Restarted("rules", "crashed")
 	m.Reloaded(false)
 	return m

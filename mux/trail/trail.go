@@ -205,7 +205,7 @@ func notification(n *mux.Notification, s *mux.Subject, payloads bool) *Notificat
 }
 
 // Answered implements mux.Recorder.
-func (t *Trail) Answered(mux.Hook, time.Duration) {}
+func (t *Trail) Answered(context.Context, *mux.Event, time.Duration) {}
 
 // BreakerChanged implements mux.Recorder.
 func (t *Trail) BreakerChanged(string, string, string) {}

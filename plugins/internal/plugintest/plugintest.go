@@ -61,7 +61,7 @@ func Run(t testing.TB, keys string) *Hookmux {
 	cfg.Listen = "127.0.0.1:0"
 	h := &Hookmux{log: new(lockedBuffer)}
 	h.App = app.New(cfg, app.Options{
-		Log:     slog.New(slog.NewTextHandler(h.log, nil)),
+		Log:     slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Version: "test",
 		Host:    host.Options{FirstDelay: 10 * time.Millisecond, MaxDelay: 100 * time.Millisecond, QuarantineAfter: 1000},
 	})

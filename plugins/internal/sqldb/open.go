@@ -142,7 +142,7 @@ func (d *DB) openPostgres(rawURL string) error {
 		c.RuntimeParams["application_name"] = "hookmux"
 	}
 	d.where = fmt.Sprintf("postgres://%s:%d/%s", c.Host, c.Port, c.Database)
-	d.DB = stdlib.OpenDB(*c)
+	d.DB = stdlib.OpenDB(*c, stdlib.OptionResetSession(func(_ context.Context, c *pgx.Conn) error { return stillOpen(c) }))
 	return nil
 }
 

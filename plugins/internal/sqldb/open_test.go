@@ -89,6 +89,41 @@ func TestValuesAreBound(t *testing.T) {
 	}
 }
 
+// A column more, while connections are in use, costs PostgreSQL one error at most on each.
+func TestTableChanges(t *testing.T) {
+	t.Parallel()
+	for name, url := range urls(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := open(t, url(t), Options{MaxConns: 1})
+			if _, err := d.Exec("CREATE TABLE changes (n INT)"); err != nil {
+				t.Fatal(err)
+			}
+			s := statement(t, d, "SELECT * FROM changes")
+			columns := func() int {
+				rows, err := s.Query(t.Context(), nil)
+				if err != nil {
+					return 0
+				}
+				names, err := rows.Columns()
+				if err := errors.Join(err, rows.Close()); err != nil {
+					return 0
+				}
+				return len(names)
+			}
+			if n := columns(); n != 1 {
+				t.Errorf("%d columns", n)
+			}
+			if _, err := d.Exec("ALTER TABLE changes ADD COLUMN more INT"); err != nil {
+				t.Fatal(err)
+			}
+			if first, second := columns(), columns(); second != 2 {
+				t.Errorf("%d and then %d columns", first, second)
+			}
+		})
+	}
+}
+
 func inTransaction(t *testing.T, d *DB) {
 	t.Helper()
 	ctx := t.Context()
@@ -184,6 +219,84 @@ func TestOutage(t *testing.T) {
 				t.Errorf("after the hang: %v", err)
 			}
 		})
+	}
+}
+
+// Connections that the server has closed while they were idle cost no query an error.
+func TestIdleConnectionsAreFound(t *testing.T) {
+	t.Parallel()
+	for name, kill := range map[string]string{
+		"postgres": "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+		"mariadb":  "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := urls(t)[name](t)
+			d, admin := open(t, url, Options{}), open(t, url, Options{MaxConns: 1})
+			fillPool(t, d)
+			fillPool(t, d)             // pgx pings a connection that was not used within the last second
+			for left := 5; left > 0; { // until the server has closed them all
+				if name == "mariadb" {
+					killMariaDB(t, admin)
+				}
+				if err := admin.QueryRow(kill).Scan(&left); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := statement(t, d, "SELECT 1")
+			for i := range 5 {
+				rows, err := s.Query(t.Context(), nil)
+				if err != nil {
+					t.Errorf("query %d: %v", i, err)
+					continue
+				}
+				if !rows.Next() {
+					t.Errorf("query %d: no row: %v", i, rows.Err())
+				}
+				_ = rows.Close()
+			}
+		})
+	}
+}
+
+func killMariaDB(t *testing.T, admin *DB) {
+	t.Helper()
+	rows, err := admin.Query("SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []int
+	for rows.Next() {
+		var id int
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	_ = rows.Close()
+	for _, id := range ids {
+		_, _ = admin.Exec(fmt.Sprint("KILL ", id))
+	}
+}
+
+// fillPool leaves several idle connections that have been in use.
+func fillPool(t *testing.T, d *DB) {
+	t.Helper()
+	var conns []*sql.Conn
+	for range 5 {
+		c, err := d.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	for _, c := range conns {
+		rows, err := c.QueryContext(t.Context(), "SELECT 1") // which is then prepared
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = rows.Close()
+		_ = c.Close()
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 )
 
 // Statement is a statement with named parameters. It is prepared on each connection
-// once. Its methods may be called from many goroutines.
+// once; for PostgreSQL pgx does that, which also finds out when a table has changed and
+// works with a pooler in between. Its methods may be called from many goroutines.
 type Statement struct {
 	db    *DB
 	text  string   // with the driver's parameters
@@ -57,6 +58,9 @@ func (s *Statement) Text() string { return s.text }
 
 // Query runs the statement and gives its rows.
 func (s *Statement) Query(ctx context.Context, v Value) (*sql.Rows, error) {
+	if s.db.Kind == Postgres {
+		return s.db.QueryContext(ctx, s.text, s.args(v)...)
+	}
 	st, err := s.prepare(ctx)
 	if err != nil {
 		return nil, err
@@ -66,6 +70,9 @@ func (s *Statement) Query(ctx context.Context, v Value) (*sql.Rows, error) {
 
 // Exec runs the statement for what it does.
 func (s *Statement) Exec(ctx context.Context, v Value) (sql.Result, error) {
+	if s.db.Kind == Postgres {
+		return s.db.ExecContext(ctx, s.text, s.args(v)...)
+	}
 	st, err := s.prepare(ctx)
 	if err != nil {
 		return nil, err
@@ -93,7 +100,10 @@ func (s *Statement) QueryTx(ctx context.Context, tx *sql.Tx, v Value) (*sql.Rows
 // Check has the database read the statement, if it can be reached, so that a mistake in
 // it is found before the first event.
 func (s *Statement) Check(ctx context.Context) error {
-	_, err := s.prepare(ctx)
+	st, err := s.prepare(ctx)
+	if err == nil && s.db.Kind == Postgres {
+		return st.Close()
+	}
 	return err
 }
 
@@ -114,6 +124,9 @@ func (s *Statement) prepare(ctx context.Context) (*sql.Stmt, error) {
 	st, err := s.db.PrepareContext(ctx, s.text) // may take long, so not under the lock
 	if err != nil {
 		return nil, err
+	}
+	if s.db.Kind == Postgres {
+		return st, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hookmux/hookmux/mux/admin"
+)
+
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a running hookmux is doing, and what is wrong",
+		Long: `status shows the providers in the order in which they are asked, what is wrong with
+them and why, and the EMQX nodes that send events.
+
+  WAITING    notifications that wait for it      DELIVERED  notifications that it handled
+  DECIDED    logins, permissions and messages    LOST       notifications that it never will
+             that it answered
+  MISSING    those for which it gave no answer, so that its on_failure decided`,
+		Args: cobra.NoArgs,
+	}
+	client := adminFlags(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := client()
+		if err != nil {
+			return err
+		}
+		s, err := c.Status(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), s)
+		}
+		printStatus(cmd.OutOrStdout(), &s, time.Now())
+		return nil
+	}
+	return cmd
+}
+
+func newProviders() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "providers [NAME]",
+		Short: "Show the providers of a running hookmux, or all about one",
+		Args:  cobra.MaximumNArgs(1),
+	}
+	client := adminFlags(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := client()
+		if err != nil {
+			return err
+		}
+		s, err := c.Status(cmd.Context())
+		if err != nil {
+			return err
+		}
+		out := cmd.OutOrStdout()
+		if len(args) == 0 {
+			if *asJSON {
+				return printJSON(out, map[string][]admin.Provider{"providers": s.Providers})
+			}
+			printProviders(out, s.Providers, time.Now())
+			return nil
+		}
+		i := slices.IndexFunc(s.Providers, func(p admin.Provider) bool { return p.Name == args[0] })
+		switch {
+		case i < 0:
+			return fmt.Errorf("there is no provider %s; there are: %s", named(args[0]), strings.Join(providerNames(s.Providers), ", "))
+		case *asJSON:
+			return printJSON(out, s.Providers[i])
+		}
+		printProvider(out, &s, &s.Providers[i], time.Now())
+		return nil
+	}
+	return cmd
+}
+
+func providerNames(providers []admin.Provider) (names []string) {
+	for i := range providers {
+		names = append(names, providers[i].Name)
+	}
+	return names
+}
+
+func printStatus(out io.Writer, s *admin.Status, now time.Time) {
+	fmt.Fprintf(out, "hookmux %s, %s, serves %s, up for %s\n\nPROVIDERS\n", s.Version, cmp.Or(s.Config, "no config file"), s.Listen, short(now.Sub(s.Started)))
+	printProviders(out, s.Providers, now)
+	about := func(heading string, what func(*admin.Provider) []string) {
+		for i := range s.Providers {
+			p := &s.Providers[i]
+			for _, w := range what(p) {
+				fmt.Fprintf(out, "%s  %s %s\n", heading, p.Name, behind("    ", w))
+				heading = ""
+			}
+		}
+	}
+	about("\nWHAT IS WRONG\n", troubles)
+	about("\nWHAT HAS HAPPENED\n", losses)
+	fmt.Fprintln(out, "\nBROKERS")
+	for i := range s.Brokers {
+		b := &s.Brokers[i]
+		fmt.Fprintf(out, "  %s  EMQX %s, sends %s\n", clean(b.Node), clean(b.Version), plural(len(b.Hooks), "hook"))
+		if len(b.Missing) > 0 {
+			fmt.Fprintf(out, "    does not send %s: disable and enable the ExHook server in EMQX\n", strings.Join(b.Missing, ", "))
+		}
+	}
+	if len(s.Brokers) == 0 {
+		fmt.Fprintln(out, "  none has loaded hookmux")
+	}
+}
+
+func printProviders(out io.Writer, providers []admin.Provider, now time.Time) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "  NAME\tSTATUS\tFOR\tPID\tRESTARTS\tWAITING\tDECIDED\tMISSING\tDELIVERED\tLOST")
+	for i := range providers {
+		p := &providers[i]
+		pid := "-"
+		if p.Pid != 0 {
+			pid = fmt.Sprint(p.Pid)
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", p.Name, p.Status, now.Sub(p.Since).Round(time.Second), pid,
+			p.Restarts, p.WaitingEvents, sum(p.Decided), sum(p.Missing), p.Delivered, sum(p.Dropped))
+	}
+	_ = w.Flush()
+}
+
+// troubles are what is wrong with a provider now, each a sentence that begins behind its
+// name. A provider that is not up has one.
+func troubles(p *admin.Provider) (out []string) {
+	why := clean(p.LastError)
+	switch {
+	case p.Status == "disabled":
+		out = append(out, fmt.Sprintf("is disabled by an operator: its on_failure decides, and notifications wait; hookmux enable %s starts it", p.Name))
+	case p.Draining:
+		out = append(out, fmt.Sprintf("is being drained: %s; hookmux enable %s takes it back", draining(p), p.Name))
+	case p.Status == "restarting" || p.Status == "quarantined" || p.Status == "starting" && why != "":
+		what, failed := "does not stay up", false
+		if why, failed = strings.CutPrefix(why, "start: "); failed {
+			what = "does not start"
+		}
+		if p.Kind == "remote" {
+			what = "is not reached"
+		}
+		switch p.Status {
+		case "quarantined":
+			what += ", and is tried once a minute"
+		case "starting":
+			what += ", and is being tried again"
+		}
+		out = append(out, what+": "+cmp.Or(why, "nobody knows why"))
+	case p.Status != "up":
+		out = append(out, "is "+p.Status)
+	}
+	for _, problem := range p.Problems {
+		out = append(out, "has a setting that this machine does not allow: "+clean(problem))
+	}
+	for _, what := range slices.Sorted(maps.Keys(p.Breakers)) {
+		if state := p.Breakers[what]; state != "closed" {
+			out = append(out, fmt.Sprintf("failed too often: the breaker for %s is %s", what, state))
+		}
+	}
+	if !p.HooksKnown {
+		out = append(out, "has never started, so every hook it might decide follows its on_failure; list its hooks in the config to narrow that")
+	}
+	return out
+}
+
+// losses are what has gone wrong with a provider since it was started or added.
+func losses(p *admin.Provider) (out []string) {
+	if p.Status == "up" && p.LastError != "" {
+		out = append(out, fmt.Sprintf("is up again, after %s: %s", plural(p.Restarts, "restart"), clean(p.LastError)))
+	}
+	if n := sum(p.Missing); n > 0 {
+		out = append(out, fmt.Sprintf("gave no answer to %s (%s), so its on_failure decided: hookmux explain --provider %s", plural(int(n), "decision"), counts(p.Missing), p.Name))
+	}
+	if n := sum(p.Dropped); n > 0 {
+		out = append(out, fmt.Sprintf("lost %s (%s)", plural(int(n), "notification"), counts(p.Dropped)))
+	}
+	return out
+}
+
+// printProvider is all about one.
+func printProvider(out io.Writer, s *admin.Status, p *admin.Provider, now time.Time) {
+	fmt.Fprintf(out, "%s, a %s, is %s for %s", p.Name, p.Kind, p.Status, short(now.Sub(p.Since)))
+	if p.Pid != 0 {
+		fmt.Fprintf(out, " (pid %d)", p.Pid)
+	}
+	fmt.Fprintln(out)
+	for _, w := range append(troubles(p), losses(p)...) {
+		fmt.Fprintf(out, "  it %s\n", behind("    ", w))
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\n  HOOK\tPLACE\tWITHOUT AN ANSWER\tTOPICS\tANSWERS")
+	for i := range s.Hooks {
+		h := &s.Hooks[i]
+		at := slices.IndexFunc(h.Providers, func(o admin.HookProvider) bool { return o.Name == p.Name })
+		if at < 0 {
+			continue
+		}
+		hp := &h.Providers[at]
+		place, without, answers := "told, "+hp.Delivery, "", ""
+		switch {
+		case hp.Observe:
+			place = "told of the decision"
+		case h.Valued:
+			place, without, answers = fmt.Sprintf("%d of %d", at+1, len(h.Providers)), policyWords(hp.Policy), fmt.Sprint(p.Decided[h.Hook])
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\n", h.Hook, place, without, clean(strings.Join(hp.Topics, " ")), answers)
+	}
+	_ = w.Flush()
+	fmt.Fprintf(out, "\n  one answer may take %s; %s so far; %d replies came too late\n", short(time.Duration(p.TimeoutMs)*time.Millisecond), plural(p.Restarts, "restart"), p.Late)
+	fmt.Fprintf(out, "  notifications: %d sent, %d delivered, %d lost, %d wait (%d bytes)\n", p.Sent, p.Delivered, sum(p.Dropped), p.WaitingEvents, p.WaitingBytes)
+}
+
+// policyWords says what most causes have, and then which have another.
+func policyWords(policy map[string]string) string {
+	causes := make(map[string][]string)
+	n := make(map[string]int64)
+	for _, cause := range slices.Sorted(maps.Keys(policy)) {
+		causes[policy[cause]] = append(causes[policy[cause]], cause)
+		n[policy[cause]]++
+	}
+	text := ""
+	for word := range sortedByCount(n) {
+		if text == "" {
+			text = word
+		} else {
+			text += fmt.Sprintf(", %s if %s", word, strings.Join(causes[word], " or "))
+		}
+	}
+	return text
+}
+
+// sortedByCount is the keys, those that there are most of first.
+func sortedByCount(by map[string]int64) iter.Seq[string] {
+	keys := slices.Sorted(maps.Keys(by))
+	slices.SortStableFunc(keys, func(a, b string) int { return cmp.Compare(by[b], by[a]) })
+	return slices.Values(keys)
+}
+
+func sum(counts map[string]int64) (n int64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}

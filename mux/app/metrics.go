@@ -32,6 +32,15 @@ func newMetrics(a *App) *observe.Metrics {
 	return m
 }
 
+// causes are all of them.
+func causes() []string {
+	all := []string{causeConfig, causeOperator}
+	for _, c := range host.Causes() {
+		all = append(all, string(c))
+	}
+	return all
+}
+
 // wentDown counts a provider that went down by itself.
 func (a *App) wentDown(provider string, why host.Cause) { a.metrics.Restarted(provider, string(why)) }
 
@@ -48,7 +57,10 @@ func (s scrape) Providers() (out []observe.ProviderState) {
 		stats := u.provider.Stats()
 		state := observe.ProviderState{
 			Name: p.Name, Status: p.Status, Breakers: p.Breakers, LaneEvents: p.WaitingEvents, LaneBytes: p.WaitingBytes,
-			Dropped: p.Dropped, PutBack: make(map[string]int64), Redacted: stats.Redacted.Load(),
+			Dropped: make(map[string]int64), PutBack: make(map[string]int64), Redacted: stats.Redacted.Load(),
+		}
+		for r := mux.ReasonNone + 1; int(r) < mux.NumReasons; r++ {
+			state.Dropped[r.String()] = stats.Dropped[r].Load() // 0, too: see Metrics.Expect
 		}
 		for c := range mux.Change(mux.NumChanges) {
 			if n := stats.PutBack[c].Load(); n != 0 {

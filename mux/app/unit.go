@@ -62,6 +62,7 @@ func newHost(c *config.Provider, p *mux.Provider, opts host.Options) (providerHo
 
 // run starts the unit's host.
 func (a *App) run(u *unit) {
+	a.metrics.Expect(u.cfg.Name, causes())
 	ctx, cancel := context.WithCancel(a.hosts)
 	stopped := make(chan struct{})
 	u.stop, u.stopped = cancel, stopped

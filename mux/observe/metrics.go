@@ -105,6 +105,14 @@ func (m *Metrics) Handler() http.Handler {
 // Registry is where the metrics are, for tests.
 func (m *Metrics) Registry() prometheus.Gatherer { return m.registry }
 
+// Expect has a provider among the metrics before it goes down for the first time, which
+// is no increase for Prometheus unless there was a 0 before.
+func (m *Metrics) Expect(provider string, causes []string) {
+	for _, cause := range causes {
+		m.vecs.restarts.WithLabelValues(provider, cause)
+	}
+}
+
 // Restarted counts that a provider went down or was replaced.
 func (m *Metrics) Restarted(provider, cause string) {
 	m.vecs.restarts.WithLabelValues(provider, cause).Inc()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,28 +20,37 @@ func adminFlags(cmd *cobra.Command) (client func() (*admin.Client, error)) {
 	file := configFlag(cmd)
 	at := cmd.Flags().String("admin", "", "admin `address` of the hookmux: a socket, or http://host:port with the token in HOOKMUX_TOKEN (default: what the config says)")
 	return func() (*admin.Client, error) {
-		address, token, err := strings.TrimPrefix(*at, "unix:"), "", error(nil)
-		if address == "" {
-			if address, token, err = adminAddress(*file); err != nil {
+		to := target{address: strings.TrimPrefix(*at, "unix:")}
+		if to.address == "" {
+			var err error
+			if to, err = adminTarget(*file); err != nil {
 				return nil, err
 			}
 		}
+		address := to.address
 		if u, err := url.Parse(address); strings.Contains(address, "://") && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "") {
 			return nil, fmt.Errorf("--admin: expected http://host:port, https://host:port or the path of a socket; found %q", address)
 		}
 		if given := os.Getenv("HOOKMUX_TOKEN"); given != "" {
-			token = given
+			to.token = given
 		}
-		return admin.NewClient(address, token), nil
+		c := admin.NewClient(address, to.token)
+		if to.cert != "" {
+			return c, c.Trust(to.cert)
+		}
+		return c, nil
 	}
 }
 
-// adminAddress is where the hookmux with this config is to be found. The config
+// target is where a hookmux is to be found, and what to show and expect there.
+type target struct{ address, token, cert string }
+
+// adminTarget is where the hookmux with this config is to be found. The config
 // may be broken meanwhile: then only the default is known.
-func adminAddress(flag string) (address, token string, err error) {
+func adminTarget(flag string) (target, error) {
 	path, err := findConfig(flag)
 	if err != nil {
-		return "", "", err
+		return target{}, err
 	}
 	cfg, err := config.Load(path)
 	switch {
@@ -55,16 +65,32 @@ func adminAddress(flag string) (address, token string, err error) {
 			}
 			owner, ok := info.Sys().(*syscall.Stat_t)
 			if ok && (int(owner.Uid) == os.Getuid() || owner.Uid == 0) || filepath.Dir(socket) == systemRun {
-				return socket, "", nil
+				return target{address: socket}, nil
 			}
 		}
-		return places[0], "", nil
+		if err != nil {
+			return target{}, fmt.Errorf("%s has mistakes, which hookmux check tells, so its key admin is not known; name the address with --admin", path)
+		}
+		return target{address: places[0]}, nil
 	case cfg.Admin.IsTCP():
-		return "http://" + cfg.Admin.Listen, string(cfg.Admin.Token), nil
+		to := target{"http://" + reachable(cfg.Admin.Listen), string(cfg.Admin.Token), cfg.Admin.Cert}
+		if to.cert != "" {
+			to.address = "https://" + reachable(cfg.Admin.Listen)
+		}
+		return to, nil
 	case cfg.Admin.Listen == config.Off:
-		return "", "", fmt.Errorf("%s says admin: off, so hookmux cannot be reached", path)
+		return target{}, fmt.Errorf("%s says admin: off, so hookmux cannot be reached", path)
 	}
-	return cfg.Admin.Listen, "", nil
+	return target{address: cfg.Admin.Listen}, nil
+}
+
+// reachable is an address that leads to who listens at listen.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return listen
 }
 
 func jsonFlag(cmd *cobra.Command) *bool {

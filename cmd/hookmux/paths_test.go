@@ -37,13 +37,13 @@ func TestAdminSocketOfSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if got, _, err := adminAddress(config); got != theirs || err != nil {
+	if got, err := adminTarget(config); got.address != theirs || err != nil {
 		t.Errorf("our own: %s, %v", got, err)
 	}
 	if err := os.Lchown(theirs, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
-	if got, _, err := adminAddress(config); got != places[0] || err != nil {
+	if got, err := adminTarget(config); got.address != places[0] || err != nil {
 		t.Errorf("somebody else's: %s, %v", got, err)
 	}
 }

@@ -27,6 +27,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -109,6 +110,9 @@ type Options struct {
 	OpenMetrics bool
 	// Metrics answers /metrics; nil: there are none.
 	Metrics http.Handler
+	// TLS is what who connects meets; nil: there is none, and the address is this
+	// machine's own.
+	TLS *tls.Config
 }
 
 // maxConns bounds the connections at a time; more wait.
@@ -120,6 +124,7 @@ const maxBody = 64 << 10
 // Server serves one Control at one address. Make it with Serve.
 type Server struct {
 	http     *http.Server
+	guard    *guard
 	stopping chan struct{} // closed when Close begins
 	closed   chan struct{}
 }
@@ -127,18 +132,27 @@ type Server struct {
 // Serve takes requests from l, in the background, until Close.
 func Serve(l net.Listener, c Control, opts Options) *Server {
 	s := &Server{stopping: make(chan struct{}), closed: make(chan struct{})}
+	h := newHandler(c, opts, s.stopping)
+	s.guard = h.guard
+	if l = netutil.LimitListener(l, maxConns); opts.TLS != nil {
+		l = tls.NewListener(l, opts.TLS)
+	}
 	s.http = &http.Server{
-		Handler:           newHandler(c, opts, s.stopping),
+		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 	}
 	go func() {
 		defer close(s.closed)
-		_ = s.http.Serve(netutil.LimitListener(l, maxConns)) // only ever ends with Close
+		_ = s.http.Serve(l) // only ever ends with Close
 	}()
 	return s
 }
+
+// SetToken has another token count from now on. Who has logged in with the old one has to
+// do so again.
+func (s *Server) SetToken(token string) { s.guard.set(token) }
 
 // Close takes no more requests, ends those that follow events, lets others under way
 // end until ctx does, and closes the listener.

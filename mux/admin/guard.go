@@ -12,14 +12,21 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // guard says who may ask. Without a token everybody who can connect may.
 type guard struct {
-	token   string
-	key     [32]byte // of the sessions; new with every start, so that no session outlives it
+	secret  atomic.Pointer[secret] // nil: there is no token
+	secure  bool                   // there is TLS
 	foreign *http.CrossOriginProtection
+}
+
+// secret is what who may ask knows.
+type secret struct {
+	token string
+	key   [32]byte // of the sessions; new with every token and start, so that none outlives it
 }
 
 // sessionCookie is what a browser has instead of the token: other servers of this
@@ -29,19 +36,30 @@ const (
 	sessionTime   = 12 * time.Hour
 )
 
-func newGuard(token string) *guard {
-	g := &guard{token: token, foreign: http.NewCrossOriginProtection()}
-	_, _ = rand.Read(g.key[:]) // which never fails
+func newGuard(token string, secure bool) *guard {
+	g := &guard{secure: secure, foreign: http.NewCrossOriginProtection()}
+	if token != "" {
+		g.set(token)
+	}
 	g.foreign.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, "forbidden", "another site had the browser ask this")
 	}))
 	return g
 }
 
+func (g *guard) set(token string) {
+	s := &secret{token: token}
+	_, _ = rand.Read(s.key[:]) // which never fails
+	g.secret.Store(s)
+}
+
 // outer is around all requests.
 func (g *guard) outer(next http.Handler) http.Handler {
-	if g.token != "" {
-		next = hosts(g.foreign.Handler(next))
+	if g.secret.Load() != nil {
+		next = g.foreign.Handler(next)
+		if !g.secure { // with TLS, the browser holds the name against the certificate
+			next = hosts(next)
+		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -81,13 +99,11 @@ func isLoopback(hostport string) bool {
 
 // inner is around the requests for which one has to be somebody.
 func (g *guard) inner(next http.Handler) http.Handler {
-	if g.token == "" {
-		return next
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case g.hasToken(r):
-		case !g.hasSession(r, time.Now()):
+		switch s := g.secret.Load(); {
+		case s == nil:
+		case s.inHeader(r):
+		case !s.hasSession(r, time.Now()):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="hookmux"`)
 			fail(w, "unauthorized", "this needs the token: send it as \"Authorization: Bearer TOKEN\", or log in on the page")
 			return
@@ -99,31 +115,31 @@ func (g *guard) inner(next http.Handler) http.Handler {
 	})
 }
 
-func (g *guard) hasToken(r *http.Request) bool {
+func (s *secret) inHeader(r *http.Request) bool {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.EqualFold(scheme, "Bearer") && g.isToken(strings.TrimSpace(token))
+	return strings.EqualFold(scheme, "Bearer") && s.isToken(strings.TrimSpace(token))
 }
 
 // isToken takes the same time whatever it is given.
-func (g *guard) isToken(token string) bool {
-	want, got := sha256.Sum256([]byte(g.token)), sha256.Sum256([]byte(token))
+func (s *secret) isToken(token string) bool {
+	want, got := sha256.Sum256([]byte(s.token)), sha256.Sum256([]byte(token))
 	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
 }
 
 // session is a cookie's value that is good until end.
-func (g *guard) session(end time.Time) string {
+func (s *secret) session(end time.Time) string {
 	until := strconv.FormatInt(end.Unix(), 10)
-	sum := hmac.New(sha256.New, g.key[:])
+	sum := hmac.New(sha256.New, s.key[:])
 	_, _ = sum.Write([]byte(until))
 	return until + "." + base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
 }
 
-func (g *guard) hasSession(r *http.Request, now time.Time) bool {
+func (s *secret) hasSession(r *http.Request, now time.Time) bool {
 	// Another server of this machine may have set one of the same name for another path.
 	for _, c := range r.CookiesNamed(sessionCookie) {
 		until, _, _ := strings.Cut(c.Value, ".")
 		end, err := strconv.ParseInt(until, 10, 64)
-		if err == nil && now.Unix() < end && hmac.Equal([]byte(c.Value), []byte(g.session(time.Unix(end, 0)))) {
+		if err == nil && now.Unix() < end && hmac.Equal([]byte(c.Value), []byte(s.session(time.Unix(end, 0)))) {
 			return true
 		}
 	}
@@ -145,12 +161,12 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, "bad_request", `the token is expected as {"token": "…"}`)
 		return
 	}
-	if g.token != "" {
-		if !g.isToken(strings.TrimSpace(body.Token)) {
+	if s := g.secret.Load(); s != nil {
+		if !s.isToken(strings.TrimSpace(body.Token)) {
 			fail(w, "unauthorized", "this is not the token")
 			return
 		}
-		http.SetCookie(w, g.cookie(g.session(time.Now().Add(sessionTime)), int(sessionTime/time.Second)))
+		http.SetCookie(w, g.cookie(s.session(time.Now().Add(sessionTime)), int(sessionTime/time.Second)))
 	}
 	if form {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -165,5 +181,5 @@ func (g *guard) logout(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (g *guard) cookie(value string, maxAge int) *http.Cookie {
-	return &http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	return &http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: g.secure, SameSite: http.SameSiteStrictMode}
 }

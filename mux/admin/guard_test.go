@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"crypto/tls"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -142,22 +143,23 @@ func TestWhoMayAskWhat(t *testing.T) {
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	h := newHandler(nothing{}, Options{Token: testToken}, nil)
+	secret := h.guard.secret.Load()
 	now := time.Now()
 	for _, c := range []struct {
 		value string
 		at    time.Time
 		want  bool
 	}{
-		{h.guard.session(now.Add(time.Hour)), now, true},
-		{h.guard.session(now.Add(time.Hour)), now.Add(2 * time.Hour), false},
+		{secret.session(now.Add(time.Hour)), now, true},
+		{secret.session(now.Add(time.Hour)), now.Add(2 * time.Hour), false},
 		{"", now, false},
 		{"x.y", now, false},
-		{strings.Replace(h.guard.session(now.Add(time.Hour)), ".", "0.", 1), now, false},
+		{strings.Replace(secret.session(now.Add(time.Hour)), ".", "0.", 1), now, false},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: "somebody else's"})
 		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: c.value})
-		if got := h.guard.hasSession(r, c.at); got != c.want {
+		if got := secret.hasSession(r, c.at); got != c.want {
 			t.Errorf("%q: %v", c.value, got)
 		}
 	}
@@ -179,22 +181,50 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// With TLS the machine may have any name, and a session is for TLS alone.
+func TestWithTLS(t *testing.T) {
+	t.Parallel()
+	h := newHandler(nothing{}, Options{Token: testToken, TLS: new(tls.Config)}, nil)
+	if c := login(t, h); !c.Secure {
+		t.Errorf("cookie: %v", c)
+	}
+	if w := ask(h, "GET", "/v1/status", all(host("mqtt-1.example:9080"), header("Authorization", "Bearer "+testToken))); w.Code != 200 {
+		t.Errorf("by name: %d %s", w.Code, w.Body)
+	}
+	if w := ask(h, "POST", "/v1/reload", all(host("mqtt-1.example:9080"), header("Origin", "https://evil.example"))); w.Code != 403 {
+		t.Errorf("from another site: %d %s", w.Code, w.Body)
+	}
+}
+
+// Another token counts at once, and the sessions of the old one do not.
+func TestAnotherToken(t *testing.T) {
+	t.Parallel()
+	h := newHandler(nothing{}, Options{Token: testToken}, nil)
+	session := login(t, h)
+	h.guard.set("fedcba9876543210")
+	for want, change := range map[int]func(*http.Request){200: header("Authorization", "Bearer fedcba9876543210"), 401: all(header("Authorization", "Bearer "+testToken), func(r *http.Request) { r.AddCookie(session) })} {
+		if w := ask(h, "GET", "/v1/status", change); w.Code != want {
+			t.Errorf("%d, want %d", w.Code, want)
+		}
+	}
+}
+
 func TestListenOnlyHere(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{":0", "0.0.0.0:0", "10.0.0.1:0", "example.com:0", "[::]:0"} {
-		if l, err := ListenTCP(address); err == nil || !strings.Contains(err.Error(), "needs TLS") {
+		if l, err := ListenTCP(address, false); err == nil || !strings.Contains(err.Error(), "needs TLS") {
 			t.Errorf("%s: %v", address, err)
 			if l != nil {
 				_ = l.Close()
 			}
 		}
 	}
-	l, err := ListenTCP("127.0.0.1:0")
+	l, err := ListenTCP("127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := ListenTCP(l.Addr().String()); err == nil || !strings.Contains(err.Error(), "is taken, perhaps by another hookmux") {
+	if _, err := ListenTCP(l.Addr().String(), false); err == nil || !strings.Contains(err.Error(), "is taken, perhaps by another hookmux") {
 		t.Errorf("error: %v", err)
 	}
 }

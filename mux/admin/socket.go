@@ -14,10 +14,10 @@ import (
 // maxSocketPath is how long the path of a unix socket may be everywhere.
 const maxSocketPath = 103
 
-// ListenTCP listens at host:port, which must be this machine's own: beyond it, who
-// listens in would learn the token.
-func ListenTCP(address string) (net.Listener, error) {
-	if !isLoopback(address) {
+// ListenTCP listens at host:port, which without TLS must be this machine's own: beyond
+// it, who listens in would learn the token.
+func ListenTCP(address string, tls bool) (net.Listener, error) {
+	if !tls && !isLoopback(address) {
 		return nil, fmt.Errorf("admin: %s can be reached from other machines, which needs TLS: use 127.0.0.1, [::1] or localhost", address)
 	}
 	l, err := net.Listen("tcp", address)

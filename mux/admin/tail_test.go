@@ -87,7 +87,7 @@ func TestTailEndsWithHookmux(t *testing.T) {
 // The token reaches hookmux, and what is wrong without it is said.
 func TestClientOverTCP(t *testing.T) {
 	t.Parallel()
-	l, err := admin.ListenTCP("127.0.0.1:0")
+	l, err := admin.ListenTCP("127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)
 	}

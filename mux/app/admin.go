@@ -1,53 +1,72 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"time"
 
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/admin"
 	"github.com/hookmux/hookmux/mux/config"
+	"github.com/hookmux/hookmux/mux/secure"
 	"github.com/hookmux/hookmux/mux/trail"
 )
 
 // startAdmin serves operators, where the config says or else where Options do.
 func (a *App) startAdmin() error {
-	at := a.cfg.Admin.Listen
-	if at == "" {
-		at = a.opts.Admin
-	}
+	cfg := a.cfg.Admin
+	at := cmp.Or(cfg.Listen, a.opts.Admin)
 	if at == "" || at == config.Off {
 		return nil
 	}
-	opts := admin.Options{OpenMetrics: a.cfg.Admin.OpenMetrics, Metrics: a.metrics.Handler()}
-	var l net.Listener
-	var err error
-	if a.cfg.Admin.IsTCP() {
-		opts.Token = string(a.cfg.Admin.Token)
-		l, err = admin.ListenTCP(at)
-	} else {
-		l, err = admin.Listen(at)
-	}
+	opts := admin.Options{Token: string(cfg.Token), OpenMetrics: cfg.OpenMetrics, Metrics: a.metrics.Handler()}
+	l, err := a.listenAdmin(at, &opts)
 	if err != nil {
-		if a.cfg.Admin.Listen != "" {
+		if cfg.Listen != "" {
 			return err
 		}
 		a.log.Warn("hookmux runs without an admin socket: hookmux status, reload and the like do not work; the key admin says where it goes", "error", err)
 		return nil
 	}
-	s := admin.Serve(l, control{a}, opts)
+	a.admin = admin.Serve(l, control{a}, opts)
 	a.undo = append(a.undo, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		s.Close(ctx)
+		a.admin.Close(ctx)
 	})
-	if a.cfg.Admin.IsTCP() {
+	switch {
+	case opts.TLS != nil:
+		a.log.Info("listening for operators", "url", "https://"+l.Addr().String())
+	case cfg.IsTCP():
 		a.log.Info("listening for operators", "url", "http://"+l.Addr().String())
-	} else {
+	default:
 		a.log.Info("listening for operators", "socket", at)
 	}
 	return nil
+}
+
+func (a *App) listenAdmin(at string, opts *admin.Options) (net.Listener, error) {
+	cfg := a.cfg.Admin
+	if !cfg.IsTCP() {
+		return admin.Listen(at)
+	}
+	if cfg.Cert != "" {
+		source, err := secure.Load(secure.Files{Cert: cfg.Cert, Key: cfg.Key}, a.log)
+		if err != nil {
+			return nil, fmt.Errorf("admin: %w", err)
+		}
+		a.adminTLS, opts.TLS = source, source.Server(nil, "http/1.1")
+	}
+	return admin.ListenTCP(at, cfg.Cert != "")
+}
+
+// reloadAdmin puts in place what of the admin side can change while it runs.
+func (a *App) reloadAdmin(cfg *config.Config) {
+	if a.admin != nil && cfg.Admin.Token != a.cfg.Admin.Token {
+		a.admin.SetToken(string(cfg.Admin.Token))
+	}
 }
 
 // control is the App as package admin sees it.

@@ -29,9 +29,11 @@ import (
 	"time"
 
 	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/admin"
 	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/host"
 	"github.com/hookmux/hookmux/mux/observe"
+	"github.com/hookmux/hookmux/mux/secure"
 	"github.com/hookmux/hookmux/mux/server"
 	"github.com/hookmux/hookmux/mux/spool"
 	"github.com/hookmux/hookmux/mux/trail"
@@ -82,6 +84,8 @@ type App struct {
 	hostOpts host.Options
 	server   *server.Server
 	tls      atomic.Pointer[brokerTLS]
+	admin    *admin.Server  // nil: there is none
+	adminTLS *secure.Source // nil: it has none
 	listener net.Listener
 	serveErr chan error
 	started  chan struct{}   // closed when Start is through

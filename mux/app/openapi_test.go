@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -115,11 +114,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		o.ConfigPath, o.DrainTimeout = "hookmux.yaml", time.Second
 		o.Load = func() (*config.Config, error) { return nil, errors.New("the config is <broken>") }
 	})
-	at := regexp.MustCompile(`url=(http://127\.0\.0\.1:[0-9]+)`).FindStringSubmatch(s.log.tail(1 << 20))
-	if at == nil {
-		t.Fatal("the log does not say where it listens for operators")
-	}
-	tail := s.followed(t, at[1], token)
+	at := s.operators(t)
+	tail := s.followed(t, at, token)
 	broker := muxtest.NewBroker(t, s.Addr(), mux.V3)
 	broker.Load(t, "5.10.3")
 	broker.Authenticate(t, "good")
@@ -160,10 +156,10 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"GET", "/readyz", "", "", 200},
 		{"POST", "/login", "", "", 400},
 	} {
-		body := s.ask(t, c.method, at[1]+strings.ReplaceAll(c.path, "{name}", c.name)+c.query, token, c.status)
+		body := s.ask(t, c.method, at+strings.ReplaceAll(c.path, "{name}", c.name)+c.query, token, c.status)
 		d.holds(t, d.answer(t, c.method, c.path, fmt.Sprint(c.status)), body)
 	}
-	d.holds(t, d.answer(t, "GET", "/v1/status", "401"), s.ask(t, "GET", at[1]+"/v1/status", "", 401))
+	d.holds(t, d.answer(t, "GET", "/v1/status", "401"), s.ask(t, "GET", at+"/v1/status", "", 401))
 	if changes, err := json.Marshal(app.Changes{Added: []string{"a"}, Removed: []string{"b"}, Restarted: []string{"c"}, Changed: []string{"d"}, Reordered: true, Settings: true}); err != nil {
 		t.Error(err)
 	} else {
@@ -171,7 +167,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	}
 
 	var found struct{ Decisions []map[string]any }
-	if err := json.Unmarshal(s.ask(t, "GET", at[1]+"/v1/decisions", token, 200), &found); err != nil || len(found.Decisions) != 5 {
+	if err := json.Unmarshal(s.ask(t, "GET", at+"/v1/decisions", token, 200), &found); err != nil || len(found.Decisions) != 5 {
 		t.Errorf("%d decisions are found, %v", len(found.Decisions), err)
 	}
 	want := map[string]int{"decision": 5, "notification": 4} // at least

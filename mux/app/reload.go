@@ -149,6 +149,7 @@ func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*C
 		a.tls.Store(tls)
 	}
 	a.server.SetLimits(limitsOf(cfg))
+	a.reloadAdmin(cfg)
 	drained := a.mux.Reconfigure(a.muxOptions(cfg), providersOf(p.units))
 	a.mu.Lock()
 	a.cfg, a.units = cfg, p.units
@@ -173,8 +174,9 @@ func (a *App) fixed(cfg *config.Config) error {
 	if (cfg.TLS == nil) != (a.cfg.TLS == nil) {
 		return errors.New("tls is switched on or off, which needs a restart of hookmux, and another URL in EMQX")
 	}
-	if cfg.Admin != a.cfg.Admin {
-		return errors.New("admin changes, which needs a restart of hookmux")
+	admin := cfg.Admin
+	if admin.Token = a.cfg.Admin.Token; admin != a.cfg.Admin {
+		return errors.New("admin changes in more than its token, which needs a restart of hookmux")
 	}
 	if cfg.State != a.cfg.State {
 		return errors.New("state changes, which needs a restart of hookmux")

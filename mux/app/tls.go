@@ -67,6 +67,11 @@ func (a *App) reloadTLS(cfg *config.Config, p *plan, restart string) (*brokerTLS
 			return nil, fmt.Errorf("provider %s: %w", u.cfg.Name, err)
 		}
 	}
+	if a.adminTLS != nil {
+		if err := a.adminTLS.Refresh(); err != nil {
+			return nil, fmt.Errorf("admin: %w", err)
+		}
+	}
 	return a.loadTLS(cfg)
 }
 

@@ -13,9 +13,11 @@ import (
 
 // Admin is where operators connect, and who may.
 type Admin struct {
-	// Listen is the path of a unix socket, host:port of this machine, "off", or "" for
-	// the default.
+	// Listen is the path of a unix socket, host:port, "off", or "" for the default.
 	Listen string
+	// Cert and Key are files for TLS, absolute; empty: there is none, and Listen is this
+	// machine's own.
+	Cert, Key string
 	// Token is what operators must have; with host:port there is one.
 	Token Secret
 	// OpenMetrics has /metrics answer without the token.
@@ -37,7 +39,7 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 // MarshalText hides the secret.
 func (Secret) MarshalText() ([]byte, error) { return []byte("(not shown)"), nil }
 
-const expectsAdmin = "unix:PATH, such as unix:/run/hookmux/admin.sock; 127.0.0.1:PORT, with a token; or off"
+const expectsAdmin = "unix:PATH, such as unix:/run/hookmux/admin.sock; host:port, such as 127.0.0.1:9080, with a token; or off"
 
 // adminAddress is a mapping, or its key listen alone.
 func adminAddress(into *Admin) value {
@@ -57,13 +59,19 @@ func adminAddress(into *Admin) value {
 			}
 			given := r.mapping(path, n, keys)
 			_, hasToken := given["token"]
+			_, hasTLS := given["tls"]
 			switch listen, ok := given["listen"]; {
+			case given == nil:
 			case !ok:
 				r.fail(n.line, join(path, "listen"), "this key is missing: expected %s", expectsAdmin)
 			case into.IsTCP() && !hasToken:
 				r.fail(listen.line, join(path, "token"), "this key is missing: who connects to an address must have a token, such as \"${file:admin.token}\"")
+			case into.IsTCP() && !hasTLS && !isLoopback(into.Listen):
+				r.fail(listen.line, join(path, "tls"), "this key is missing: other machines can reach %s, and who listens in would learn the token", quote(into.Listen))
 			case into.Listen != "" && !into.IsTCP() && hasToken:
 				r.fail(given["token"].line, join(path, "token"), "a unix socket has no token: its owner alone may open it")
+			case into.Listen != "" && !into.IsTCP() && hasTLS:
+				r.fail(given["tls"].line, join(path, "tls"), "a unix socket has no TLS: its owner alone may open it")
 			}
 		},
 	}
@@ -71,18 +79,41 @@ func adminAddress(into *Admin) value {
 
 func adminKeys(a *Admin) []key {
 	return []key{
-		{name: "listen", doc: "a unix socket, relative to this file, or an address of this machine, which needs a token; `admin: unix:PATH` is short for it. Without it, a socket under /run or the user's own, named after this file",
+		{name: "listen", doc: "a unix socket, relative to this file, or an address, which needs a token and, if other machines can reach it, tls; `admin: unix:PATH` is short for it. Without it, a socket under /run or the user's own, named after this file",
 			value: adminListen(&a.Listen)},
 		{name: "token", doc: "what who connects to an address must have, such as `${file:admin.token}`",
 			value: token(&a.Token)},
+		{name: "tls", doc: "how who connects to an address sees that it is hookmux, and nobody listens in",
+			value: adminTLS(a)},
 		{name: "open_metrics", def: "false", doc: "true: /metrics needs no token",
 			value: truth(func(b bool) { a.OpenMetrics = b })},
 	}
 }
 
+// adminTLS is a mapping with a certificate and its key.
+func adminTLS(a *Admin) value {
+	keys := []key{
+		{name: "cert", doc: "hookmux's certificate for operators, with those between it and its CA behind it: a PEM file, relative to this one, which may be replaced at any time",
+			value: file(&a.Cert)},
+		{name: "key", doc: "the certificate's private key, likewise",
+			value: file(&a.Key)},
+	}
+	v := group(keys)
+	v.read = func(r *reader, path string, n *node) {
+		if given := r.mapping(path, n, keys); given != nil {
+			r.certAndKey(path, n, given, true)
+		}
+	}
+	return v
+}
+
 // adminListen is the path of a socket, or an address of this machine.
 func adminListen(into *string) value {
 	return value{expects: expectsAdmin, schema: schema{"type": "string"}, read: func(r *reader, path string, n *node) {
+		if n.kind == list || n.kind == nothing {
+			r.fail(n.line, path, "expected %s; found %s", expectsAdmin, n.kind)
+			return
+		}
 		s, ok := r.plain(path, n)
 		name, unix := strings.CutPrefix(s, "unix:")
 		switch {
@@ -93,8 +124,6 @@ func adminListen(into *string) value {
 			*into = r.abs(name)
 		case !strings.Contains(s, ":") || checkHostPort(s, 0) != "":
 			r.fail(n.line, path, "expected %s; found %s", expectsAdmin, show(n))
-		case !isLoopback(s):
-			r.fail(n.line, path, "expected %s; found %s, which other machines can reach, and that needs TLS", expectsAdmin, show(n))
 		default:
 			*into = s
 		}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,18 +121,18 @@ func printStatus(out io.Writer, s *admin.Status, now time.Time) {
 }
 
 func printProviders(out io.Writer, providers []admin.Provider, now time.Time) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "  NAME\tSTATUS\tFOR\tPID\tRESTARTS\tWAITING\tDECIDED\tMISSING\tDELIVERED\tLOST")
-	for i := range providers {
-		p := &providers[i]
-		pid := "-"
-		if p.Pid != 0 {
-			pid = fmt.Sprint(p.Pid)
+	columns(out, func(w io.Writer) {
+		fmt.Fprintln(w, "  NAME\tSTATUS\tFOR\tPID\tRESTARTS\tWAITING\tDECIDED\tMISSING\tDELIVERED\tLOST")
+		for i := range providers {
+			p := &providers[i]
+			pid := "-"
+			if p.Pid != 0 {
+				pid = fmt.Sprint(p.Pid)
+			}
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", p.Name, p.Status, now.Sub(p.Since).Round(time.Second), pid,
+				p.Restarts, p.WaitingEvents, sum(p.Decided), sum(p.Missing), p.Delivered, sum(p.Dropped))
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", p.Name, p.Status, now.Sub(p.Since).Round(time.Second), pid,
-			p.Restarts, p.WaitingEvents, sum(p.Decided), sum(p.Missing), p.Delivered, sum(p.Dropped))
-	}
-	_ = w.Flush()
+	})
 }
 
 // troubles are what is wrong with a provider now, each a sentence that begins behind its
@@ -201,25 +200,25 @@ func printProvider(out io.Writer, s *admin.Status, p *admin.Provider, now time.T
 	for _, w := range append(troubles(p), losses(p)...) {
 		fmt.Fprintf(out, "  it %s\n", behind("    ", w))
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\n  HOOK\tPLACE\tWITHOUT AN ANSWER\tTOPICS\tANSWERS")
-	for i := range s.Hooks {
-		h := &s.Hooks[i]
-		at := slices.IndexFunc(h.Providers, func(o admin.HookProvider) bool { return o.Name == p.Name })
-		if at < 0 {
-			continue
+	columns(out, func(w io.Writer) {
+		fmt.Fprintln(w, "\n  HOOK\tPLACE\tWITHOUT AN ANSWER\tTOPICS\tANSWERS")
+		for i := range s.Hooks {
+			h := &s.Hooks[i]
+			at := slices.IndexFunc(h.Providers, func(o admin.HookProvider) bool { return o.Name == p.Name })
+			if at < 0 {
+				continue
+			}
+			hp := &h.Providers[at]
+			place, without, answers := "told, "+hp.Delivery, "", ""
+			switch {
+			case hp.Observe:
+				place = "told of the decision"
+			case h.Valued:
+				place, without, answers = fmt.Sprintf("%d of %d", at+1, len(h.Providers)), policyWords(hp.Policy), fmt.Sprint(p.Decided[h.Hook])
+			}
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\n", h.Hook, place, without, clean(strings.Join(hp.Topics, " ")), answers)
 		}
-		hp := &h.Providers[at]
-		place, without, answers := "told, "+hp.Delivery, "", ""
-		switch {
-		case hp.Observe:
-			place = "told of the decision"
-		case h.Valued:
-			place, without, answers = fmt.Sprintf("%d of %d", at+1, len(h.Providers)), policyWords(hp.Policy), fmt.Sprint(p.Decided[h.Hook])
-		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\n", h.Hook, place, without, clean(strings.Join(hp.Topics, " ")), answers)
-	}
-	_ = w.Flush()
+	})
 	fmt.Fprintf(out, "\n  one answer may take %s; %s so far; %d replies came too late\n", short(time.Duration(p.TimeoutMs)*time.Millisecond), plural(p.Restarts, "restart"), p.Late)
 	fmt.Fprintf(out, "  notifications: %d sent, %d delivered, %d lost, %d wait (%d bytes)\n", p.Sent, p.Delivered, sum(p.Dropped), p.WaitingEvents, p.WaitingBytes)
 }

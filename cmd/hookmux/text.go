@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"text/tabwriter"
 	"time"
 	"unicode"
 )
@@ -45,9 +46,27 @@ func short(d time.Duration) string {
 	return span(d.Round(time.Minute))
 }
 
-// span is a duration without zero units behind.
+// span is a duration without zero units behind: 1m, not 1m0s.
 func span(d time.Duration) string {
-	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "h0m")
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// columns is a table whose cells are separated by tabs, without spaces behind.
+func columns(out io.Writer, write func(w io.Writer)) {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	write(w)
+	_ = w.Flush()
+	for line := range strings.Lines(b.String()) {
+		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
+	}
 }
 
 func micros(us int64) string { return short(time.Duration(us) * time.Microsecond) }

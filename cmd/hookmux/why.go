@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -251,27 +250,27 @@ func (c *incident) print(out io.Writer) {
 // printAsked is everybody's part.
 func (c *incident) printAsked(out io.Writer) {
 	fmt.Fprintln(out)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "  ASKED\tANSWER\tTOOK\t")
-	for i := range c.Decision.Asked {
-		a := &c.Decision.Asked[i]
-		answer, more := a.Verdict, ""
-		switch {
-		case a.Unneeded:
-			answer, more = "not waited for", "it was decided before"
-		case a.Reason != "":
-			more = fmt.Sprintf("%s; on_failure: %s", reason(a.Reason, a.Error), a.Policy)
-		case a.Verdict == "ignore":
-			answer = "no opinion"
-		case a.Final:
-			more = "final"
+	columns(out, func(w io.Writer) {
+		fmt.Fprintln(w, "  ASKED\tANSWER\tTOOK\t")
+		for i := range c.Decision.Asked {
+			a := &c.Decision.Asked[i]
+			answer, more := a.Verdict, ""
+			switch {
+			case a.Unneeded:
+				answer, more = "not waited for", "it was decided before"
+			case a.Reason != "":
+				more = fmt.Sprintf("%s; on_failure: %s", reason(a.Reason, a.Error), a.Policy)
+			case a.Verdict == "ignore":
+				answer = "no opinion"
+			case a.Final:
+				more = "final"
+			}
+			if len(a.Changed) > 0 {
+				more = "changed " + strings.Join(a.Changed, ", ")
+			}
+			fmt.Fprintf(w, "  %d %s\t%s\t%s\t%s\n", i+1, a.Provider, answer, micros(a.TookUs), more)
 		}
-		if len(a.Changed) > 0 {
-			more = "changed " + strings.Join(a.Changed, ", ")
-		}
-		fmt.Fprintf(w, "  %d %s\t%s\t%s\t%s\n", i+1, a.Provider, answer, micros(a.TookUs), more)
-	}
-	_ = w.Flush()
+	})
 }
 
 // oneLine is a text from outside in a line.

@@ -169,12 +169,12 @@ func (d *dummy) verify(s scheme, password []byte) {
 // typical is a row whose check takes about as long as others do.
 func (s *scheme) typical() *user {
 	const nothing = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-	switch {
-	case s.Name == "argon2id":
+	switch s.Name {
+	case "argon2id":
 		return &user{hash: []byte("$argon2id$v=19$m=65536,t=3,p=4$" + nothing + "$" + nothing)}
-	case s.Name == "scrypt":
+	case "scrypt":
 		return &user{hash: []byte("$scrypt$ln=16,r=8,p=1$" + nothing + "$" + nothing)}
-	case s.Name == "" || s.Name == "bcrypt":
+	case "", "bcrypt":
 		return &user{hash: []byte("$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy")}
 	}
 	return &user{hash: []byte("0"), salt: []byte("salt")} // the length is looked at behind the work

@@ -35,7 +35,7 @@ type key struct{ why, user, client, address string }
 // Deny logs that a client was refused, and why, unless that was said lately. attrs are
 // further attributes; none of all that may be a secret.
 func (l *Log) Deny(why string, c *sdk.ClientInfo, attrs ...any) {
-	k := key{why, short(c.GetUsername()), short(c.GetClientid()), short(c.GetPeerhost())}
+	k := key{why, Short(c.GetUsername()), Short(c.GetClientid()), Short(c.GetPeerhost())}
 	skipped, ok := l.take(k, time.Now())
 	if !ok {
 		return
@@ -70,8 +70,8 @@ func (l *Log) take(k key, now time.Time) (skipped int, ok bool) {
 	return skipped, true
 }
 
-// short cuts what may be 64 KiB long, and is no use to a reader then.
-func short(s string) string {
+// Short cuts what may be 64 KiB long, and is no use to a reader then.
+func Short(s string) string {
 	const most = 100
 	if len(s) <= most {
 		return strings.ToValidUTF8(s, "\uFFFD")

@@ -77,7 +77,7 @@ func Open(rawURL string, o Options) (*DB, error) {
 		d.Kind = SQLite
 		err = d.openSQLite(rawURL, o)
 	default:
-		return nil, errors.New("does not begin with postgres://, mysql://, mariadb:// or sqlite:")
+		return nil, errors.New("does not begin with postgres://, mysql://, mariadb:// or sqlite: as a database's URL does")
 	}
 	if err != nil {
 		return nil, err

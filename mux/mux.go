@@ -230,7 +230,7 @@ func (m *Mux) notify(ctx context.Context, ev *Event, routes []route) {
 		r := &routes[i]
 		switch {
 		case ev.Hook.HasTopics() && !r.takes(ev.topic), !r.p.inScope(ev):
-		case r.p.mayBlock(ev.Hook) && ev.excess:
+		case ev.excess && r.p.mayBlock(ev.Hook) && r.p.spec.Delivery[ev.Hook] != Durable:
 			r.p.lose(ev, ReasonOverload, errExcess)
 		case r.p.mayBlock(ev.Hook):
 			blocking = append(blocking, telling{r.p, seen.shownTo(r)})

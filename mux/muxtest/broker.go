@@ -89,22 +89,42 @@ func (b *Broker) Event(t testing.TB, h mux.Hook, client string, req proto.Messag
 // Load sends OnProviderLoaded and gives the hooks that the answer names.
 func (b *Broker) Load(t testing.TB, emqx string) map[string][]string {
 	t.Helper()
-	resp := b.Event(t, mux.ProviderLoaded, "", &exhookv3.ProviderLoadedRequest{
-		Broker: &exhookv3.BrokerInfo{Version: emqx, Sysdescr: "EMQX"},
-		Meta:   b.meta(),
+	req, err := LoadRequest(b.Node, emqx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := b.Call(b.API.FullMethod(mux.ProviderLoaded), "", req)
+	if err != nil {
+		t.Errorf("loading: %v", err)
+	}
+	hooks, err := ParseLoaded(resp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hooks
+}
+
+// LoadRequest is what a node of that EMQX version loads a server with.
+func LoadRequest(node, emqx string) ([]byte, error) {
+	return proto.Marshal(&exhookv3.ProviderLoadedRequest{
+		Broker: &exhookv3.BrokerInfo{Version: emqx, Sysdescr: "EMQX"}, Meta: &exhookv3.RequestMeta{Node: node},
 	})
+}
+
+// ParseLoaded reads the answer: hooks, and their topics.
+func ParseLoaded(resp []byte) (map[string][]string, error) {
 	var loaded exhookv3.LoadedResponse
 	if err := proto.Unmarshal(resp, &loaded); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	hooks := make(map[string][]string)
 	for _, h := range loaded.Hooks {
 		if _, twice := hooks[h.Name]; twice {
-			t.Errorf("LoadedResponse names %s twice", h.Name)
+			return nil, fmt.Errorf("LoadedResponse names %s twice", h.Name)
 		}
 		hooks[h.Name] = h.Topics
 	}
-	return hooks
+	return hooks, nil
 }
 
 // Unload sends OnProviderUnloaded.

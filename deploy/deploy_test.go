@@ -15,10 +15,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hookmux/hookmux/mux/config"
+	"github.com/hookmux/hookmux/mux/muxtest"
 	"github.com/hookmux/hookmux/mux/muxtest/lanes"
 )
 
 func TestMain(m *testing.M) {
+	muxtest.MaybePlugin()
 	var err error
 	if treeDir, err = os.MkdirTemp("", "hookmux-deploy-"); err != nil {
 		panic(err)

@@ -96,6 +96,13 @@
 // notifications once the old one has handled what it has of that client. Link.Settled
 // tells when the old one is no longer needed.
 //
+// # Out of service
+//
+// Provider.Hold is an operator's word that a provider is to get nothing: it then is as
+// one that is down, whatever its connection says, so its failure policy decides, its
+// notifications wait and its hooks count. What waited before is still delivered, for a
+// clean end. Release undoes it.
+//
 // # Who loses what
 //
 // Everything that goes missing has a Reason, from a closed set, which is the

@@ -97,13 +97,10 @@ func (s *Subject) readMessage(msg []byte) {
 }
 
 func (s *Subject) readTopic(h Hook, val []byte) {
-	switch {
-	case h == ClientSubscribe || h == ClientUnsubscribe:
-		if len(s.Topic) == 0 {
-			lastBytes(val, 1, &s.Topic)
-		}
-	default:
+	if h != ClientSubscribe && h != ClientUnsubscribe {
 		s.Topic = val
+	} else if len(s.Topic) == 0 {
+		lastBytes(val, 1, &s.Topic)
 	}
 }
 

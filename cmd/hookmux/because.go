@@ -105,7 +105,10 @@ func (w *witness) because(d *trail.Decision) (out []string) {
 
 // reason is why there was no answer: the word, and what it does not say.
 func reason(word, text string) string {
-	if text == "" || word == "down" && text == "the provider is down" {
+	if word == "down" {
+		text = strings.TrimPrefix(strings.TrimPrefix(text, "the provider is down"), ": ")
+	}
+	if text == "" {
 		return word
 	}
 	return word + ": " + oneLine(text)

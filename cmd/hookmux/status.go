@@ -145,9 +145,9 @@ func troubles(p *admin.Provider) (out []string) {
 	case p.Draining:
 		out = append(out, fmt.Sprintf("is being drained: %s; hookmux enable %s takes it back", draining(p), p.Name))
 	case p.Status == "restarting" || p.Status == "quarantined" || p.Status == "starting" && why != "":
-		what, failed := "does not stay up", false
-		if why, failed = strings.CutPrefix(why, "start: "); failed {
-			what = "does not start"
+		what := "does not stay up"
+		if cause, ok := strings.CutPrefix(why, "start: "); ok {
+			what, why = "does not start", cause
 		}
 		if p.Kind == "remote" {
 			what = "is not reached"

@@ -14,11 +14,8 @@ import (
 
 const testToken = "0123456789abcdef"
 
-// nothing is a Control that does nothing, and says what it did.
-type nothing struct {
-	Control
-	done *[]string
-}
+// nothing is a Control that does nothing.
+type nothing struct{ Control }
 
 func (n nothing) Status() Status { return Status{Providers: []Provider{{Name: "login"}}} }
 func (n nothing) Search(trail.Query) *trail.Found {
@@ -156,7 +153,7 @@ func TestSessions(t *testing.T) {
 		{"x.y", now, false},
 		{strings.Replace(secret.session(now.Add(time.Hour)), ".", "0.", 1), now, false},
 	} {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: "somebody else's"})
 		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: c.value})
 		if got := secret.hasSession(r, c.at); got != c.want {

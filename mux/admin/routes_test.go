@@ -70,11 +70,10 @@ func TestTheDescriptionHasEveryWord(t *testing.T) {
 		verdicts = append(verdicts, v.String())
 	}
 	for r := range mux.NumReasons {
-		switch reason := mux.Reason(r); {
-		case reason == mux.ReasonNone:
-			reasons = append(reasons, "delivered")
-		default:
+		if reason := mux.Reason(r); reason != mux.ReasonNone {
 			reasons = append(reasons, reason.String())
+		} else {
+			reasons = append(reasons, "delivered")
 		}
 	}
 	for _, c := range mux.Causes() {

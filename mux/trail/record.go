@@ -129,13 +129,17 @@ func (r *record) set(id uint64, d *mux.Decision, s *mux.Subject, payloads bool) 
 	}
 }
 
-// decision is the record for people.
-func (r *record) decision() *Decision {
+// decision is the record for people. Without payloads it shows none, also if it was kept
+// when there were.
+func (r *record) decision(payloads bool) *Decision {
 	d := &Decision{
 		ID: r.id, Time: r.start, Hook: r.hook.String(),
 		Node: r.subject.string(textNode), Client: r.subject.string(textClient), Username: r.subject.string(textUsername), Topic: r.subject.string(textTopic),
-		NewTopic: r.newTopic, Action: r.subject.action, Payload: r.subject.payload(), PayloadSize: r.subject.payloadSize,
+		NewTopic: r.newTopic, Action: r.subject.action,
 		Strategy: r.strategy.String(), Answer: r.answer.String(), Final: r.final, By: r.by, TookUs: r.took.Microseconds(), Asked: []Asked{},
+	}
+	if payloads {
+		d.Payload, d.PayloadSize = r.subject.payload(), r.subject.payloadSize
 	}
 	for i := range r.asked {
 		a := &r.asked[i]

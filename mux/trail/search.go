@@ -76,7 +76,7 @@ func (t *Trail) Search(q Query) *Found {
 		n := 0
 		r.each(func(r *record) bool {
 			if (q.Before == 0 || r.id < q.Before) && r.answered(q.Answer) && f.matchesRecord(r) {
-				found.Decisions = append(found.Decisions, r.decision())
+				found.Decisions = append(found.Decisions, r.decision(s.opts.Payloads))
 				n++
 			}
 			return n < q.Limit

@@ -155,7 +155,7 @@ func (t *Trail) Decided(_ context.Context, d *mux.Decision) {
 			if made == nil {
 				var r record
 				r.set(id, d, &subject, s.opts.Payloads)
-				made = r.decision()
+				made = r.decision(s.opts.Payloads)
 			}
 			f.offer(Event{Decision: made})
 		}

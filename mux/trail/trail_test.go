@@ -113,6 +113,10 @@ func TestADecisionIsFoundAsItWas(t *testing.T) {
 	if text := fmt.Sprintf("%+v", found.Decisions[0]); strings.Contains(text, "hunter2") {
 		t.Errorf("a password is in it: %s", text)
 	}
+	tr.Configure(trail.Options{})
+	if got := search(t, tr, trail.Query{}).Decisions[1]; len(got.Payload) != 0 || got.PayloadSize != 0 {
+		t.Errorf("a payload is still shown: %+v", got)
+	}
 }
 
 func TestSearch(t *testing.T) {

@@ -78,8 +78,10 @@ func (e *examiner) add(s Severity, code, fix, format string, args ...any) {
 	e.all = append(e.all, Finding{Severity: s, Code: code, What: fmt.Sprintf(format, args...), Fix: fix})
 }
 
-// register is the command that mends most.
-const register = "hookmux emqx register"
+// RegisterCommand is what mends most.
+const RegisterCommand = "hookmux emqx register"
+
+const register = RegisterCommand
 
 // Examine says what is wrong, the worst first; a single Fine if nothing is.
 func Examine(facts *Facts, ours *Ours) []Finding {
@@ -180,7 +182,7 @@ func (e *examiner) entry(s *Server) {
 	case s.AutoReconnect > time.Minute:
 		e.add(Warning, "auto-reconnect", set("auto_reconnect", "10s"), "auto_reconnect of %s is %s: so long EMQX lets everybody in if it starts before hookmux", s.Name, s.AutoReconnect)
 	}
-	if s.PoolSize > 0 && s.PoolSize < 4 {
+	if s.PoolSize > 0 && s.PoolSize < smallPool {
 		e.add(Warning, "pool-size", set("pool_size", "8"), "pool_size of %s is %d: all clients share so few connections", s.Name, s.PoolSize)
 	}
 }
@@ -195,6 +197,9 @@ func (e *examiner) tls(s *Server) {
 		e.add(Warning, "tls-verify", register+" --server-ca FILE", "EMQX takes any certificate from %s (ssl.verify = verify_none), so somebody in between could decide in hookmux's stead", s.Name)
 	}
 }
+
+// smallPool is fewer connections than clients should share.
+const smallPool = 4
 
 // seconds is a time as EMQX reads it.
 func seconds(d time.Duration) string { return strconv.Itoa(int((d+time.Second-1)/time.Second)) + "s" }

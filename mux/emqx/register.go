@@ -6,21 +6,67 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 )
 
-// Wanted are the settings that hookmux's entry in EMQX is to have.
+// Wanted are the settings that hookmux's entry in EMQX is to have. What is zero stays as
+// EMQX has it if that will do, and else becomes the default.
 type Wanted struct {
-	Name          string // with -2 behind it is its other name
-	URL           string
-	Timeout       time.Duration // request_timeout
-	AutoReconnect time.Duration
-	PoolSize      int
+	Name string // with -2 behind it is its other name
+	URL  string
+	// DefaultURL is where hookmux listens, as far as it knows; empty: that is no address
+	// to call.
+	DefaultURL    string
+	Timeout       time.Duration // request_timeout; default 5 s, or 1 s more than Least
+	Least         time.Duration // what Timeout must be more than
+	AutoReconnect time.Duration // default 10 s
+	PoolSize      int           // default 8
 	// SSL is EMQX's object ssl, for https; PEM texts in it are not shown.
 	SSL map[string]any
 }
+
+// filled is w with nothing left open, for an entry; nil: a new one.
+func (w Wanted) filled(s *Server) (Wanted, error) {
+	if s == nil {
+		s = new(Server)
+	}
+	if w.URL == "" {
+		w.URL = w.DefaultURL
+		// The host may be what hookmux is called from there.
+		if has, err := url.Parse(s.URL); err == nil && s.URL != "" {
+			if is, err := url.Parse(w.DefaultURL); err == nil && (w.DefaultURL == "" || is.Scheme == has.Scheme && is.Port() == has.Port()) {
+				w.URL = s.URL
+			}
+		}
+	}
+	if w.URL == "" {
+		return w, ErrNoURL
+	}
+	keep := func(v *time.Duration, has, least, most, def time.Duration) {
+		switch {
+		case *v != 0:
+		case has > least && has <= most:
+			*v = has
+		default:
+			*v = def
+		}
+	}
+	keep(&w.Timeout, s.Timeout, w.Least, math.MaxInt64, max(5*time.Second, w.Least+time.Second))
+	keep(&w.AutoReconnect, s.AutoReconnect, 0, time.Minute, 10*time.Second)
+	if w.PoolSize == 0 {
+		if w.PoolSize = 8; s.PoolSize >= smallPool {
+			w.PoolSize = s.PoolSize
+		}
+	}
+	return w, nil
+}
+
+// ErrNoURL is why nothing could be registered.
+var ErrNoURL = errors.New("hookmux listens on every interface, which is no address for EMQX to call: name one with --url, such as http://10.0.0.5:9000")
 
 // settings are w as EMQX has them.
 func (w *Wanted) settings(name string) map[string]any {
@@ -58,6 +104,7 @@ type Registration struct {
 	Say func(format string, args ...any)
 
 	pause time.Duration // between two looks
+	want  Wanted        // with nothing left open
 }
 
 // ErrNoWindow is why an entry that runs was not replaced.
@@ -89,9 +136,16 @@ func (r *Registration) Run(ctx context.Context) error {
 		switch {
 		case slices.Contains(names[:], s.Name):
 			mine = append(mine, s)
-		case s.URL == r.Wanted.URL && s.Enabled:
+		case s.Enabled && (s.URL == r.Wanted.URL || s.URL == r.Wanted.DefaultURL):
 			return fmt.Errorf("EMQX calls %s already, by its entry %s: to take that one, write --name %[2]s", s.URL, s.Name)
 		}
+	}
+	var first *Server
+	if len(mine) > 0 {
+		first = mine[0]
+	}
+	if r.want, err = r.Wanted.filled(first); err != nil {
+		return err
 	}
 	switch len(mine) {
 	case 0:
@@ -105,8 +159,8 @@ func (r *Registration) Run(ctx context.Context) error {
 }
 
 func (r *Registration) createFirst(ctx context.Context, nodes []Node) error {
-	want := r.Wanted.settings(r.Wanted.Name)
-	r.Say("EMQX has no entry for hookmux: %s is made", r.Wanted.Name)
+	want := r.want.settings(r.want.Name)
+	r.Say("EMQX has no entry for hookmux: %s is made", r.want.Name)
 	r.sayAll(nil, want)
 	if r.DryRun {
 		return nil
@@ -114,7 +168,7 @@ func (r *Registration) createFirst(ctx context.Context, nodes []Node) error {
 	if err := r.Client.create(ctx, want); err != nil {
 		return err
 	}
-	if err := r.await(ctx, r.Wanted.Name, nodes, nil); err != nil {
+	if err := r.await(ctx, r.want.Name, nodes, nil); err != nil {
 		return fmt.Errorf("the entry is made, but %w", err)
 	}
 	return nil
@@ -184,7 +238,7 @@ func (r *Registration) renew(ctx context.Context, s *Server, others bool, nodes 
 // replace has an entry of the other name take over from one that runs: to change that
 // one in its place would have EMQX unload it first, and ask nobody until it is loaded.
 func (r *Registration) replace(ctx context.Context, old *Server, others bool, nodes []Node) (err error) {
-	next := r.Wanted.Name
+	next := r.want.Name
 	if old.Name == next {
 		next += "-2"
 	}
@@ -260,7 +314,7 @@ func (r *Registration) await(ctx context.Context, name string, nodes []Node, win
 		select {
 		case <-time.After(r.pause):
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not loaded on %s within %s: does %s answer from there?", name, strings.Join(missing, ", "), r.Patience, r.Wanted.URL)
+			return fmt.Errorf("%s is not loaded on %s within %s: does %s answer from there?", name, strings.Join(missing, ", "), r.Patience, r.want.URL)
 		}
 	}
 }
@@ -287,7 +341,7 @@ func (r *Registration) awaitGone(ctx context.Context) error {
 // on stays.
 func (r *Registration) merged(s *Server, name string) map[string]any {
 	m := maps.Clone(s.raw)
-	for key, v := range r.Wanted.settings(name) {
+	for key, v := range r.want.settings(name) {
 		ssl, both := v.(map[string]any)
 		had, was := m[key].(map[string]any)
 		if both && was {
@@ -303,7 +357,7 @@ func (r *Registration) merged(s *Server, name string) map[string]any {
 
 // changes are the settings that are not as wanted.
 func (r *Registration) changes(s *Server) (keys []string) {
-	for key, v := range r.Wanted.settings(s.Name) {
+	for key, v := range r.want.settings(s.Name) {
 		if !same(key, s.raw[key], v) {
 			keys = append(keys, key)
 		}
@@ -346,7 +400,7 @@ func (r *Registration) keepsCertificates(old *Server) error {
 		return nil
 	}
 	for key, flag := range map[string]string{"cacertfile": "--server-ca", "certfile": "--client-cert", "keyfile": "--client-key"} {
-		if had[key] != nil && had[key] != "" && r.Wanted.SSL[key] == nil {
+		if had[key] != nil && had[key] != "" && r.want.SSL[key] == nil {
 			return fmt.Errorf("%s has a %s in EMQX, which goes with it: name the file again, with %s", old.Name, key, flag)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,7 +97,7 @@ func registration(t *testing.T, e *fakeemqx.EMQX, h *hookmux) (*emqx.Registratio
 	s := new(said)
 	return &emqx.Registration{
 		Client: client(t, e.URL, fakeemqx.Secret, nil), Window: h, Say: s.say, Hooks: h.hooks(t),
-		Wanted: emqx.Wanted{Name: "hookmux", URL: "http://" + h.Addr(), Timeout: 5 * time.Second, AutoReconnect: 10 * time.Second, PoolSize: 8},
+		Wanted: emqx.Wanted{Name: "hookmux", DefaultURL: "http://" + h.Addr(), Least: 4 * time.Second},
 	}, s
 }
 
@@ -129,6 +130,16 @@ func TestRegisterOnceAndAgain(t *testing.T) {
 	ours := &emqx.Ours{Name: "hookmux", Listen: h.Addr(), Timeout: 4 * time.Second, Ready: true, Hooks: r.Hooks, Nodes: map[string][]string{"emqx@a": nil, "emqx@b": nil}}
 	if got := emqx.Examine(facts, ours); !slices.Equal(codes(got), []string{"ok fine"}) {
 		t.Errorf("%+v", got)
+	}
+
+	// What somebody has chosen stays, if it will do.
+	_, port, _ := net.SplitHostPort(h.Addr())
+	e.Set("hookmux", "url", "http://localhost:"+port)
+	e.Set("hookmux", "pool_size", 32.0)
+	e.Set("hookmux", "request_timeout", "9s")
+	r, out = registration(t, e, h)
+	if err := r.Run(t.Context()); err != nil || !slices.Equal(e.Log(), before) || !strings.Contains(out.String(), "nothing to do") {
+		t.Errorf("another host: %v, %q\n%s", err, e.Log(), out)
 	}
 
 	// One that does not run is put right in its place.

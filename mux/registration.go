@@ -171,7 +171,7 @@ func (m *Mux) warnGrown(t *table) {
 		r.warned = lacks
 	}
 	for hooks, nodes := range nodes {
-		m.log.Warn("the broker does not yet send everything that the providers want: it learns of it when it loads hookmux again (disable and enable the ExHook server in EMQX)",
+		m.log.Warn("the broker does not yet send everything that the providers want: it learns of it when it loads hookmux again (hookmux emqx register does that without a gap)",
 			"node", strings.Join(nodes, " "), "hooks", hooks)
 	}
 }

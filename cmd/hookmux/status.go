@@ -112,7 +112,7 @@ func printStatus(out io.Writer, s *admin.Status, now time.Time) {
 		b := &s.Brokers[i]
 		fmt.Fprintf(out, "  %s  EMQX %s, sends %s\n", clean(b.Node), clean(b.Version), plural(len(b.Hooks), "hook"))
 		if len(b.Missing) > 0 {
-			fmt.Fprintf(out, "    does not send %s: disable and enable the ExHook server in EMQX\n", strings.Join(b.Missing, ", "))
+			fmt.Fprintf(out, "    does not send %s: hookmux emqx register has it do so\n", strings.Join(b.Missing, ", "))
 		}
 	}
 	if len(s.Brokers) == 0 {

@@ -81,7 +81,7 @@ func TestFiles(t *testing.T) {
 }
 
 // limit bounds all that is done in the browser; it takes a fraction of it.
-const limit = 5 * time.Minute
+const limit = 10 * time.Minute
 
 // TestBrowser has a browser use the page of a real hookmux with real plugins, one of
 // which crashes. What is done there, and held, is in browser/*.browser.test.js.

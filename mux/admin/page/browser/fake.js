@@ -83,9 +83,13 @@ export function decisions() {
   ];
 }
 
-// Metrics grows with each scrape.
+// Metrics grows with each scrape; of a hookmux that is well nothing is lost.
 export class Metrics {
   n = 0;
+  constructor(well = false) {
+    this.well = well;
+  }
+
   text() {
     this.n++;
     const rows = [];
@@ -103,6 +107,7 @@ export class Metrics {
       histogram('hookmux_provider_answer_duration_seconds', `provider="${p.name}",hook="client.authenticate"`, wave(5, 30), 0.0009);
       rows.push(`hookmux_notifications_total{provider="${p.name}",hook="client.connected",outcome="delivered"} ${wave(5, 12)}`);
     }
+    if (this.well) return rows.join('\n') + '\n';
     rows.push(`hookmux_notifications_total{provider="presence",hook="client.connected",outcome="lane_full"} ${wave(2, 3)}`);
     rows.push(`hookmux_provider_answers_total{provider="topics",hook="client.authorize",outcome="timeout"} ${wave(2, 2)}`);
     return rows.join('\n') + '\n';
@@ -119,10 +124,10 @@ export function tail() {
 }
 
 // serve has a page's requests answered by a fake; the page's own files come from the real one.
-export async function serve(page, status, { metrics = new Metrics(), found = decisions() } = {}) {
+export async function serve(page, status, { metrics = new Metrics(status === well), found = decisions() } = {}) {
   const json = (route, body, code = 200) => route.fulfill({ status: code, contentType: 'application/json', body: JSON.stringify(body) });
   await page.route('**/v1/status', (r) => json(r, status()));
-  await page.route('**/metrics', (r) => r.fulfill({ contentType: 'text/plain', body: metrics.text() }));
+  await page.route('**/metrics', (r) => r.fulfill({ contentType: 'text/plain', body: status === empty ? '' : metrics.text() }));
   await page.route('**/v1/decisions*', (r) => {
     const q = new URL(r.request().url()).searchParams;
     const fits = found.filter((d) => (!q.get('client') || d.client === q.get('client')) && (!q.get('answer') || d.answer === q.get('answer') || (q.get('answer') === 'refused' && ['deny', 'drop'].includes(d.answer))));

@@ -45,6 +45,9 @@ on('somebody new finds why a client was refused', {}, async (page) => {
   const text = await story.innerText();
   assert.match(text, /client meter-17 .*was refused\. accounts gave no answer: it was down.*Its failure policy for that is deny\./);
   assert.ok(Date.now() - begin < 60_000, 'it took more than a minute');
+  // Here, too, it says why it was down, and what to do.
+  assert.match(text, /It is still down: .*exited with status 3[^]*cannot reach the database/);
+  assert.match(text, /To go on: Mend what accounts ended for\./);
   // Who crashes is one click from here.
   await story.getByRole('link', { name: 'accounts' }).click();
   await page.locator('#provider').getByText('cannot reach the database').waitFor();
@@ -56,7 +59,7 @@ on('a link leads to a client\u2019s refusal by a plugin', {
   before: () => happen('login', 'bad-meter'), hash: '#trail?client=bad-meter',
 }, async (page) => {
   await page.locator('.story').getByText('The login of client bad-meter').waitFor();
-  assert.match(await page.locator('.story').innerText(), /was refused\. gate refused it\./);
+  assert.match(await page.locator('.story').innerText(), /was refused\. gate refused it\.[^]*To go on: That is what gate is there for/);
   assert.equal(await page.locator('#trail-form').getByLabel('Client id').inputValue(), 'bad-meter');
 });
 
@@ -329,8 +332,11 @@ on('hookmux goes away, and comes back', { allow: /ERR_|401/ }, async (page) => {
   await banner.waitFor();
   assert.match(await banner.innerText(), /What you see is of \d\d:\d\d:\d\d/);
   await page.getByRole('rowheader', { name: 'gate' }).waitFor(); // it is still to be seen
-  await happen('start');
+  const tried = page.waitForRequest('**/v1/status');
   await banner.getByRole('button', { name: 'Try now' }).click();
+  await tried;
+  await happen('start');
+  // It notices by itself.
   await page.getByLabel('Token').fill(token);
   await page.keyboard.press('Enter');
   await page.getByRole('rowheader', { name: 'gate' }).waitFor();

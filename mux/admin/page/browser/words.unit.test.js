@@ -12,11 +12,12 @@ test('who refused a client, and why', () => {
     [{}, 'The login of client c (user u) was refused. p refused it.'],
     [{ by: 'p, which did not answer', asked: [{ provider: 'p', verdict: 'none', reason: 'timeout', policy: 'deny' }] },
       'The login of client c (user u) was refused. p gave no answer: it did not answer in time. Its failure policy for that is deny.'],
-    [{ by: 'default', asked: [{ provider: 'p', verdict: 'ignore' }] }, 'The login of client c (user u) was refused. Nobody had an opinion, so the default for client.authenticate decided.'],
-    [{ by: 'hookmux', asked: [] }, 'The login of client c (user u) was refused. hookmux decided it itself: it could ask nobody about this event.'],
+    [{ by: 'default', asked: [{ provider: 'p', verdict: 'ignore' }] }, 'The login of client c (user u) was refused. Nobody had an opinion, and the default for client.authenticate in the config says deny.'],
+    [{ by: 'hookmux', asked: [] }, 'The login of client c (user u) was refused. hookmux refused it itself, because it could ask nobody: the request was not valid or too large, or no provider had had a chance to start.'],
     [{ by: '', answer: 'ignore', asked: [] }, 'The login of client c (user u) was left to the broker. Nobody was to be asked, so the broker decides.'],
     [{ hook: 'client.authorize', action: 'subscribe', topic: 't/#', username: '' }, 'Subscribing to t/# by client c was refused. p refused it.'],
     [{ hook: 'message.publish', topic: 't', answer: 'drop', asked: [{ provider: 'p', verdict: 'drop' }] }, 'The message to t from client c (user u) was not published. p had it dropped.'],
+    [{ strategy: 'all' }, 'The login of client c (user u) was refused. p refused it. With strategy all, one who refuses is enough.'],
     [{ client: '', username: '' }, 'The login of a client without an id was refused. p refused it.'],
   ]) assert.equal(said(decision(d)), want);
 });

@@ -45,11 +45,9 @@ function arrive(focus = true) {
     byId('login').elements.token.focus();
     return;
   }
+  if (!state) return; // the first answer arrives here again
   draw();
-  if (view === 'trail') {
-    const q = fillForm('trail-form', query);
-    trail.trail(q, trouble);
-  }
+  if (view === 'trail') trail.trail(fillForm('trail-form', query), trouble, state.status);
   if (view === 'tail') tail.tail(fillForm('tail-form', query), () => logOut());
   // After a click the focus would stay in what is hidden now.
   if (focus) byId(`${view}-title`).focus({ preventScroll: true });
@@ -57,7 +55,7 @@ function arrive(focus = true) {
 }
 
 function show(view) {
-  const wait = !state && ['overview', 'provider', 'hooks'].includes(view); // there is nothing to show
+  const wait = !state && view !== 'login'; // there is nothing to show
   for (const v of ['login', 'wait', ...views]) byId(`view-${v}`).hidden = v !== (wait ? 'wait' : view);
   for (const a of byId('nav').children) {
     const here = a.hash === `#${view}` || (view === 'provider' && a.hash === '#overview');
@@ -113,8 +111,8 @@ function take(status, metrics) {
   lastGood = Date.now();
   byId('banner').hidden = true;
   document.body.classList.remove('stale');
-  if (!before) show(where().view);
   options(status);
+  if (!before) arrive(false);
   changes(before, status);
   draw();
 }
@@ -211,7 +209,8 @@ byId('login').addEventListener('submit', async (e) => {
   token.value = '';
   loggedOut = false;
   await poll();
-  arrive();
+  if (state) byId(`${where().view}-title`).focus();
+  else show(where().view); // the banner says why
 });
 
 // --- What one can do.

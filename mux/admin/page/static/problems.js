@@ -7,9 +7,10 @@ const RECENT = 300; // seconds: how long a plugin that is up again is spoken of
 
 export const upFor = (p) => (now() - Date.parse(p.since)) / 1000;
 
-// stateOf is a provider's state in words, and its tone.
+// stateOf is a provider's state in words, its tone, and since when; of a plugin that is started
+// again and again nobody wants to know since when.
 export function stateOf(p) {
-  const since = span(upFor(p));
+  const since = p.kind === 'plugin' && ['starting', 'restarting', 'quarantined'].includes(p.status) ? '' : span(upFor(p));
   switch (p.status) {
     case 'up': return p.restarts > 0 && upFor(p) < RECENT ? { word: 'up again', tone: 'warn', since } : { word: 'up', tone: 'good', since };
     case 'starting': return p.last_error ? { word: 'tried again', tone: 'bad', since } : { word: 'starting', tone: 'warn', since };

@@ -26,7 +26,7 @@ export function provider({ status, problems, history }, name) {
       ['Kind', p.kind], ['Process', p.pid ? String(p.pid) : undefined], ['In this state since', day(new Date(p.since))],
       ['Restarts', count(p.restarts)], ['Timeout', took(p.timeout_ms / 1000)],
       ['In its lane', p.waiting_events ? `${count(p.waiting_events)} notifications, ${size(p.waiting_bytes)}` : 'nothing'],
-      ['Asked', times && `${rate(times.rate)}/s, ${took(times.p50)} p50, ${took(times.p99)} p99`],
+      ['Asked', times && `${rate(times.rate)}/s${times.rate > 0 ? `, ${took(times.p50)} p50, ${took(times.p99)} p99` : ''}`],
       ['Notified', times && `${rate(times.told)}/s`],
       ['Breakers', Object.entries(p.breakers ?? {}).map(([what, state]) => `${what}: ${state}`).join(', ') || (p.pid || p.kind === 'remote' ? '–' : 'none while it is down')],
     ]),
@@ -43,7 +43,7 @@ export function provider({ status, problems, history }, name) {
 
 function stateLine(p) {
   const s = stateOf(p);
-  return h('p', { class: `state ${s.tone}` }, dot(s.tone), ` ${s.word} `, h('span', { class: 'muted' }, `for ${s.since}`));
+  return h('p', { class: `state ${s.tone}` }, dot(s.tone), ` ${s.word} `, s.since && h('span', { class: 'muted' }, `for ${s.since}`));
 }
 
 // last is the last error of a provider that is well again.

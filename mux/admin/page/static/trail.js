@@ -2,19 +2,22 @@
 import * as api from './api.js';
 import { byId, h } from './dom.js';
 import { clock, count, day, short, span, visible, visibleLines, some } from './format.js';
-import { dot, providerLink } from './overview.js';
+import { goOn, stateNow } from './advice.js';
+import { dot, printedLines, providerLink } from './overview.js';
 import { answer, answerWord, because, decider, part, refused, subject, tookUs, unanswered } from './words.js';
 
 const PAGE = 50;
 const MOST = 1000; // decisions that are shown at a time
 
 let query = {};
+let status; // of hookmux, when it was searched
 let oldest = 0;
 let running = new AbortController();
 
 // trail searches, and shows what it finds in place of what is there.
-export async function trail(q, failed) {
+export async function trail(q, failed, now) {
   query = q;
+  status = now;
   oldest = 0;
   byId('trail').replaceChildren();
   await more(failed);
@@ -53,7 +56,7 @@ export async function more(failed) {
 function nothing(found) {
   const asks = Object.values(query).some(Boolean);
   if (!found.kept) return found.limit ? 'Nothing has been decided since hookmux started.' : 'hookmux remembers no decisions: its config has trail.size: 0.';
-  return asks ? `Nothing is remembered that fits, of ${some(found.kept, 'decision')}. The client id must be the whole one; older decisions are forgotten, refusals last.` : 'Nothing is remembered.';
+  return asks ? `Nothing is remembered that fits, of ${some(found.kept, 'decision')}. The client id must be the whole one. Old decisions are forgotten, refusals last. If a client was refused and there is nothing of it here, EMQX did it without asking hookmux.` : 'Nothing is remembered.';
 }
 
 const pieces = (list) => list.map(([text, foreign]) => (foreign ? h('bdi', { class: 'id' }, visible(text) || '(empty)') : text));
@@ -77,9 +80,11 @@ function item(d, open) {
 }
 
 function story(d, a, at) {
+  const advice = goOn(d, status);
   return h('div', { class: 'story' },
     h('p', { class: 'headline' }, pieces(subject(d)), ' ', h('strong', { class: a.tone }, a.text), '. ', pieces(because(d))),
-    d.asked.length ? h('ol', { class: 'parts' }, d.asked.map(partOf)) : h('p', { class: 'muted' }, 'No provider was asked.'),
+    d.asked.length ? h('ol', { class: 'parts' }, d.asked.map((p) => partOf(p, d))) : h('p', { class: 'muted' }, 'No provider was asked.'),
+    advice && h('p', null, h('strong', null, 'To go on: '), advice.map(([text, command]) => (command ? h('code', null, visible(text)) : visible(text)))),
     d.new_topic && h('p', null, 'It went on as a message to ', h('bdi', { class: 'id' }, visible(d.new_topic)), '.'),
     d.payload_size > 0 && h('p', null, `Payload (${some(d.payload_size, 'byte')}): `, h('bdi', { class: 'id' }, payloadText(d.payload))),
     h('p', { class: 'muted' }, [
@@ -88,11 +93,13 @@ function story(d, a, at) {
     ].filter(Boolean).join(' · '), ' · ', h('a', { href: '#tail' + api.search({ client: d.client }) }, 'follow this client live')));
 }
 
-function partOf(a) {
+function partOf(a, d) {
   const { text, tone } = part(a);
+  const now = a.reason && stateNow(a, d, status);
   return h('li', null, dot(tone), ' ', h('a', { href: providerLink(a.provider) }, visible(a.provider)), ` ${text} `,
     h('span', { class: 'muted' }, a.unneeded ? '' : `${tookUs(a.took_us)}${a.waited_us > 1000 ? `, of which it waited ${tookUs(a.waited_us)} for its turn` : ''}`),
-    a.error && h('pre', { class: 'error', tabindex: 0 }, visibleLines(a.error)));
+    now && h('p', { class: 'wrap' }, visible(now.text)), now?.printed?.length > 0 && printedLines(now.printed),
+    a.error && a.error !== 'the provider is down' && h('pre', { class: 'error', tabindex: 0 }, visibleLines(a.error)));
 }
 
 // payloadText is the beginning of a payload as text, if it is one.

@@ -12,6 +12,11 @@ const reasons = {
   canceled: 'the broker gave up on its call',
   lane_full: 'its lane was full',
   shutdown: 'hookmux stopped',
+  too_large: 'the event was larger than events may be',
+  store_failed: 'it was to be delivered durably, and could not be stored',
+  store_full: 'it was to be delivered durably, and there was no room to store it',
+  expired: 'it was stored, and was too old before it was handled',
+  dead_letter: 'it was stored and not handled in all tries; it is kept among the dead letters',
 };
 
 export const reasonText = (word) => reasons[word] ?? visible(word);
@@ -52,16 +57,17 @@ export const decider = (d) => d.by.replace(/, which did not answer$/, '');
 // because says who had the last word, as [text, foreign?] pieces.
 export function because(d) {
   if (d.by === '') return d.asked.length ? [['Nobody had an opinion, so the broker decides.']] : [['Nobody was to be asked, so the broker decides.']];
-  if (d.by === 'default') return [[`Nobody had an opinion, so the default for ${d.hook} decided.`]];
-  if (d.by === 'hookmux') return [['hookmux decided it itself: it could ask nobody about this event.']];
+  if (d.by === 'default') return [[`Nobody had an opinion, and the default for ${d.hook} in the config says ${d.answer}.`]];
+  if (d.by === 'hookmux') return [['hookmux refused it itself, because it could ask nobody: the request was not valid or too large, or no provider had had a chance to start.']];
   const by = decider(d);
   const a = d.asked.findLast((p) => p.provider === by);
   if (a?.reason) {
     return [[by, true], [` gave no answer: ${reasonText(a.reason)}. Its failure policy for that is ${a.policy}.`]];
   }
-  return [[by, true], [{
+  const vote = d.answer === 'deny' ? { all: ' With strategy all, one who refuses is enough.', any: ' With strategy any, nobody else allowed it.' }[d.strategy] : '';
+  return [[by, true], [`${{
     allow: ' allowed it.', deny: ' refused it.', drop: ' had it dropped.', pass: ' let it pass.', rewrite: ' changed it.', ignore: ' had no opinion.',
-  }[a?.verdict ?? d.answer] ?? ' had the last word.']];
+  }[a?.verdict ?? d.answer] ?? ' had the last word.'}${vote ?? ''}`]];
 }
 
 // part is what one provider did, in a sentence that begins with its name, and its tone.

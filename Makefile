@@ -5,7 +5,7 @@ TOOL    := $(GO) tool -modfile=.tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN     := bin
 PROGRAMS := ./cmd/hookmux ./examples/go/every-hook ./examples/go/minimal ./examples/go/login ./examples/go/topics ./examples/go/presence ./plugins/forward-nats ./plugins/forward-kafka ./plugins/forward-sql ./plugins/forward-webhook ./plugins/presence-sql
-PROGRAMS += ./plugins/auth-sql ./plugins/authz-rules
+PROGRAMS += ./plugins/auth-jwt ./plugins/auth-sql ./plugins/authz-rules
 
 # The race detector needs a C compiler; without one the tests run all the same.
 HAVE_CC := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)

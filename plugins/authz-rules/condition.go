@@ -9,6 +9,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/ext"
 
+	"github.com/hookmux/hookmux/plugins/internal/topicfilter"
 	"github.com/hookmux/hookmux/plugins/sdk"
 )
 
@@ -21,25 +22,25 @@ const (
 type name struct {
 	name string
 	typ  *cel.Type
-	of   func(*question) any
+	of   func(*topicfilter.Question) any
 }
 
-func ofClient(get func(*sdk.ClientInfo) string) func(*question) any {
-	return func(q *question) any { return get(q.client) }
+func ofClient(get func(*sdk.ClientInfo) string) func(*topicfilter.Question) any {
+	return func(q *topicfilter.Question) any { return get(q.Client) }
 }
 
 //nolint:gochecknoglobals // a constant table
 var names = []name{
-	{"action", cel.StringType, func(q *question) any { return q.action() }},
-	{"topic", cel.StringType, func(q *question) any { return q.topic }},
+	{"action", cel.StringType, func(q *topicfilter.Question) any { return q.Action() }},
+	{"topic", cel.StringType, func(q *topicfilter.Question) any { return q.Topic }},
 	{"client.id", cel.StringType, ofClient((*sdk.ClientInfo).GetClientid)},
 	{"client.username", cel.StringType, ofClient((*sdk.ClientInfo).GetUsername)},
 	{"client.peerhost", cel.StringType, ofClient((*sdk.ClientInfo).GetPeerhost)},
-	{"client.sockport", cel.IntType, func(q *question) any { return int64(q.client.GetSockport()) }},
+	{"client.sockport", cel.IntType, func(q *topicfilter.Question) any { return int64(q.Client.GetSockport()) }},
 	{"client.protocol", cel.StringType, ofClient((*sdk.ClientInfo).GetProtocol)},
 	{"client.mountpoint", cel.StringType, ofClient((*sdk.ClientInfo).GetMountpoint)},
-	{"client.is_superuser", cel.BoolType, func(q *question) any { return q.client.GetIsSuperuser() }},
-	{"client.anonymous", cel.BoolType, func(q *question) any { return q.client.GetAnonymous() }},
+	{"client.is_superuser", cel.BoolType, func(q *topicfilter.Question) any { return q.Client.GetIsSuperuser() }},
+	{"client.anonymous", cel.BoolType, func(q *topicfilter.Question) any { return q.Client.GetAnonymous() }},
 	{"client.cn", cel.StringType, ofClient((*sdk.ClientInfo).GetCn)},
 	{"client.dn", cel.StringType, ofClient((*sdk.ClientInfo).GetDn)},
 }
@@ -77,7 +78,7 @@ func newCondition(source string) (cel.Program, error) {
 }
 
 // holds evaluates a condition.
-func holds(p cel.Program, q *question) (bool, error) {
+func holds(p cel.Program, q *topicfilter.Question) (bool, error) {
 	out, _, err := p.Eval(scope{q})
 	if err != nil {
 		return false, err
@@ -90,7 +91,7 @@ func holds(p cel.Program, q *question) (bool, error) {
 }
 
 // scope gives a condition what it asks for.
-type scope struct{ q *question }
+type scope struct{ q *topicfilter.Question }
 
 func (scope) Parent() cel.Activation { return nil }
 

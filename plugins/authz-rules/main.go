@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hookmux/hookmux/plugins/internal/refusal"
+	"github.com/hookmux/hookmux/plugins/internal/topicfilter"
 	"github.com/hookmux/hookmux/plugins/sdk"
 )
 
@@ -69,7 +70,7 @@ func (p *plugin) Pure() []sdk.Hook { return []sdk.Hook{sdk.ClientAuthorize} }
 
 // OnClientAuthorize answers by the first rule that matches. A denial is for good.
 func (p *plugin) OnClientAuthorize(_ context.Context, r *sdk.ClientAuthorizeRequest) (sdk.Access, error) {
-	q := newQuestion(r)
+	q := topicfilter.Of(r)
 	rule, err := p.rules.Load().first(&q)
 	switch {
 	case err != nil:
@@ -88,12 +89,12 @@ func (p *plugin) OnClientAuthorize(_ context.Context, r *sdk.ClientAuthorizeRequ
 	}
 }
 
-func (p *plugin) deny(why string, q *question, by *rule, attrs ...any) {
-	attrs = append(attrs, "action", q.action(), "topic", refusal.Short(q.topic))
+func (p *plugin) deny(why string, q *topicfilter.Question, by *rule, attrs ...any) {
+	attrs = append(attrs, "action", q.Action(), "topic", refusal.Short(q.Topic))
 	if by != nil {
 		attrs = append(attrs, "rule", fmt.Sprintf("%s:%d", p.config.Rules, by.line))
 	}
-	p.refused.Deny(why, q.client, attrs...)
+	p.refused.Deny(why, q.Client, attrs...)
 }
 
 func main() {

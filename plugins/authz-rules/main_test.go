@@ -14,6 +14,7 @@ import (
 
 	"github.com/hookmux/hookmux/mux/muxtest"
 	"github.com/hookmux/hookmux/plugins/internal/plugintest"
+	"github.com/hookmux/hookmux/plugins/internal/topicfilter"
 	"github.com/hookmux/hookmux/plugins/sdk"
 )
 
@@ -412,7 +413,7 @@ func BenchmarkThousandRules(b *testing.B) {
 			r := &sdk.ClientAuthorizeRequest{Topic: "plant/none/up/y", Clientinfo: &sdk.ClientInfo{Clientid: "nobody", Username: "nobody"}}
 			b.ReportAllocs()
 			for b.Loop() {
-				q := newQuestion(r)
+				q := topicfilter.Of(r)
 				if rule, err := rules.first(&q); rule != nil || err != nil {
 					b.Fatal(rule, err)
 				}

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/hookmux/hookmux/plugins/internal/topicfilter"
 )
 
 const largestFile = 16 << 20
@@ -233,7 +235,7 @@ func (p *parser) topics(r *rule, n *yaml.Node) {
 			}
 			item = eq
 		}
-		f, err := newFilter(p.text(item), exactly)
+		f, err := topicfilter.New(p.text(item), exactly)
 		if err != nil {
 			p.fail(item, "%s", err)
 		}

@@ -4,11 +4,10 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
-	"strings"
 
 	"cel.dev/cel-go/cel"
 
-	"github.com/hookmux/hookmux/plugins/sdk"
+	"github.com/hookmux/hookmux/plugins/internal/topicfilter"
 )
 
 // A rule says yes or no to who fits, what and where. What it does not say fits all.
@@ -19,7 +18,7 @@ type rule struct {
 
 	username, clientid, cn *text
 	ips                    []netip.Prefix
-	topics                 []filter
+	topics                 []topicfilter.Filter
 	when                   cel.Program
 }
 
@@ -33,40 +32,18 @@ func (t *text) fits(value string) bool {
 	return t == nil || slices.Contains(t.is, value) || t.re != nil && t.re.MatchString(value)
 }
 
-// question is what a client wants to do.
-type question struct {
-	client    *sdk.ClientInfo
-	subscribe bool
-	topic     string
-	levels    []string
-}
-
-func newQuestion(r *sdk.ClientAuthorizeRequest) question {
-	return question{
-		client: r.GetClientinfo(), subscribe: r.GetType() == sdk.Subscribe,
-		topic: r.GetTopic(), levels: strings.Split(r.GetTopic(), "/"),
-	}
-}
-
-func (q *question) action() string {
-	if q.subscribe {
-		return "subscribe"
-	}
-	return "publish"
-}
-
 // fits reports whether the rule is about the question. Where it is in doubt, a rule that
 // denies is, and one that allows is not.
-func (r *rule) fits(q *question) (bool, error) {
-	c := q.client
-	if q.subscribe && !r.subscribe || !q.subscribe && !r.publish ||
+func (r *rule) fits(q *topicfilter.Question) (bool, error) {
+	c := q.Client
+	if q.Subscribe && !r.subscribe || !q.Subscribe && !r.publish ||
 		!r.username.fits(c.GetUsername()) || !r.clientid.fits(c.GetClientid()) || !r.cn.fits(c.GetCn()) {
 		return false, nil
 	}
 	if r.ips != nil && !r.fromThere(c.GetPeerhost()) {
 		return false, nil
 	}
-	if r.topics != nil && !slices.ContainsFunc(r.topics, func(f filter) bool { return f.fits(q, r.allow) }) {
+	if r.topics != nil && !slices.ContainsFunc(r.topics, func(f topicfilter.Filter) bool { return f.Fits(q, r.allow) }) {
 		return false, nil
 	}
 	if r.when != nil {
@@ -118,8 +95,8 @@ func add(index map[string][]int, names []string, i int) {
 
 // first is the first rule that fits, in the file's order, or nil. With an error it is the
 // rule that could not be decided about.
-func (s *ruleSet) first(q *question) (*rule, error) {
-	lists := [...][]int{s.general, s.byUsername[q.client.GetUsername()], s.byClient[q.client.GetClientid()]}
+func (s *ruleSet) first(q *topicfilter.Question) (*rule, error) {
+	lists := [...][]int{s.general, s.byUsername[q.Client.GetUsername()], s.byClient[q.Client.GetClientid()]}
 	for {
 		next := -1
 		for l, list := range lists {

@@ -1,4 +1,4 @@
-package main
+package topicfilter
 
 import (
 	"strings"
@@ -9,8 +9,8 @@ import (
 	"github.com/hookmux/hookmux/plugins/sdk"
 )
 
-func ask(topic string) *question {
-	q := newQuestion(&sdk.ClientAuthorizeRequest{
+func ask(topic string) *Question {
+	q := Of(&sdk.ClientAuthorizeRequest{
 		Type: sdk.Subscribe, Topic: topic, Clientinfo: &sdk.ClientInfo{Clientid: "car", Username: "alice", Cn: "cn"},
 	})
 	return &q
@@ -71,15 +71,15 @@ func TestTopics(t *testing.T) {
 		if tt.filter == "" {
 			continue
 		}
-		f, err := newFilter(tt.filter, false)
+		f, err := New(tt.filter, false)
 		if err != nil {
 			t.Errorf("%s: %v", tt.filter, err)
 			continue
 		}
-		if got := f.fits(ask(tt.asked), true); got != tt.allow {
+		if got := f.Fits(ask(tt.asked), true); got != tt.allow {
 			t.Errorf("allow %s is about %s: %v", tt.filter, tt.asked, got)
 		}
-		if got := f.fits(ask(tt.asked), false); got != tt.deny {
+		if got := f.Fits(ask(tt.asked), false); got != tt.deny {
 			t.Errorf("deny %s is about %s: %v", tt.filter, tt.asked, got)
 		}
 	}
@@ -94,12 +94,12 @@ func TestExactly(t *testing.T) {
 		{"#", "#", true}, {"#", "a", false}, {"+/#", "+/#", true}, {"a/+", "a/b", false},
 		{"%c/+", "car/+", true}, {"%c/+", "car/x", false}, {"+%c", "+car", true}, {"a/%c#", "a/car#", true}, {"a/%c#", "a/car/#", false}, {"a/#", "a", false},
 	} {
-		f, err := newFilter(tt.text, true)
+		f, err := New(tt.text, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, allow := range []bool{true, false} {
-			if got := f.fits(ask(tt.asked), allow); got != tt.want {
+			if got := f.Fits(ask(tt.asked), allow); got != tt.want {
 				t.Errorf("eq %s is about %s: %v", tt.text, tt.asked, got)
 			}
 		}
@@ -112,7 +112,7 @@ func TestFilterErrors(t *testing.T) {
 		"": "empty", "a/#/b": "last level", "a+": "level of its own", "%c#": "level of its own", "a/b%c+": "level of its own",
 		"${user}/x": "there are ${clientid}", "$share/g/a": "shared subscription", "a\x00": "NUL",
 	} {
-		if _, err := newFilter(text, false); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New(text, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
@@ -124,7 +124,7 @@ func TestNamesThatLookLikeFilters(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"+", "#", "a/#", "+/b", "/", "a/b", "", "#/", "a+b", "a#", "x\x00", "\x00", "%c", "%u", "${clientid}", "$SYS", "$share", "$"} {
 		for _, text := range []string{"dev/%c/x", "dev/%c/#", "%c/x", "%c/#", "dev/%c", "%c", "dev/a-%c/#"} {
-			allow, err := newFilter(text, false)
+			allow, err := New(text, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,18 +133,18 @@ func TestNamesThatLookLikeFilters(t *testing.T) {
 				"dev", "dev/", "dev//x", "/x", "", "/", "dev/car/x", "dev/a/c/x", "dev/a/y/b/x",
 			} {
 				q := ask(asked)
-				q.client.Clientid = name
+				q.Client.Clientid = name
 				if strings.Contains(asked, strings.ReplaceAll(text, "%c", name)) && !strings.ContainsAny(name, "+#/$\x00") && name != "" {
 					continue // its own
 				}
-				if allow.fits(q, true) {
+				if allow.Fits(q, true) {
 					t.Errorf("client %q may use %s by %s", name, asked, text)
 				}
 			}
 			own := strings.ReplaceAll(strings.ReplaceAll(text, "/#", "/y"), "%c", name)
 			q := ask(own)
-			q.client.Clientid = name
-			if !allow.fits(q, false) {
+			q.Client.Clientid = name
+			if !allow.Fits(q, false) {
 				t.Errorf("client %q is not denied %s by %s", name, own, text)
 			}
 		}
@@ -201,7 +201,7 @@ func TestCoversAndOverlapsByTopics(t *testing.T) {
 			within = within && have[topic]
 			common = common || have[topic]
 		}
-		f, err := newFilter(filter, false)
+		f, err := New(filter, false)
 		if err != nil {
 			t.Skip(err) // the empty one
 		}

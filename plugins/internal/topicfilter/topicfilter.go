@@ -1,4 +1,7 @@
-package main
+// Package topicfilter says whether a rule about topics is about what a client asks for. Rules
+// have placeholders for the client's names, and clients ask for filters: both are traps, see
+// Filter.Fits.
+package topicfilter
 
 import (
 	"errors"
@@ -9,8 +12,33 @@ import (
 	"github.com/hookmux/hookmux/plugins/sdk"
 )
 
-// filter is a topic filter of a rule.
-type filter struct {
+// Question is what a client wants to do.
+type Question struct {
+	Client    *sdk.ClientInfo
+	Subscribe bool
+	Topic     string // or a filter to subscribe to
+
+	levels []string
+}
+
+// Of is the question that a broker asks.
+func Of(r *sdk.ClientAuthorizeRequest) Question {
+	return Question{
+		Client: r.GetClientinfo(), Subscribe: r.GetType() == sdk.Subscribe,
+		Topic: r.GetTopic(), levels: strings.Split(r.GetTopic(), "/"),
+	}
+}
+
+// Action is "publish" or "subscribe".
+func (q *Question) Action() string {
+	if q.Subscribe {
+		return "subscribe"
+	}
+	return "publish"
+}
+
+// Filter is a topic filter of a rule.
+type Filter struct {
 	// exactly: the topic or filter must be just this text, wildcards included.
 	exactly bool
 	levels  []level
@@ -46,8 +74,11 @@ var placeholders = map[string]value{
 	"${cert_common_name}": (*sdk.ClientInfo).GetCn,
 }
 
-func newFilter(text string, exactly bool) (filter, error) {
-	f := filter{exactly: exactly}
+// New reads a filter. With exactly, it is just this text, and + and # are no wildcards in it.
+//
+// Placeholders are %c or ${clientid}, %u or ${username}, and ${cert_common_name}.
+func New(text string, exactly bool) (Filter, error) {
+	f := Filter{exactly: exactly}
 	var sample []string
 	for i, l := range strings.Split(text, "/") {
 		if (l == "+" || l == "#") && !exactly {
@@ -156,22 +187,22 @@ func (l *level) is(text string, c *sdk.ClientInfo) bool {
 	return text == ""
 }
 
-// fits reports whether the filter is about a topic, or the filter that a client wants to
+// Fits reports whether the filter is about a topic, or the filter that a client wants to
 // subscribe to. To be allowed, all that is asked for must be within the filter; to be
 // denied, it is enough that some of it is.
 //
 // What a placeholder stands for is text, never a wildcard or a level more than the rule's
 // author wrote. The client chose it, so a value that could pass for one, is empty, or leads
 // to the topics that begin with $ allows nothing. Denied is what its letters say.
-func (f *filter) fits(q *question, allow bool) bool {
+func (f *Filter) Fits(q *Question, allow bool) bool {
 	if allow {
 		if f.exactly {
-			return f.same(q) && f.harmless(q.client)
+			return f.same(q) && f.harmless(q.Client)
 		}
-		return f.covers(q) && f.harmless(q.client)
+		return f.covers(q) && f.harmless(q.Client)
 	}
-	if f.longer(q.client) {
-		f = f.expand(q.client)
+	if f.longer(q.Client) {
+		f = f.expand(q.Client)
 	}
 	if f.exactly {
 		return f.same(q)
@@ -179,7 +210,7 @@ func (f *filter) fits(q *question, allow bool) bool {
 	return f.overlaps(q)
 }
 
-func (f *filter) harmless(c *sdk.ClientInfo) bool {
+func (f *Filter) harmless(c *sdk.ClientInfo) bool {
 	for _, v := range f.values {
 		if text := v(c); text == "" || strings.ContainsAny(text, "/+#\x00") {
 			return false
@@ -189,13 +220,13 @@ func (f *filter) harmless(c *sdk.ClientInfo) bool {
 }
 
 // longer reports whether a value has a slash in it.
-func (f *filter) longer(c *sdk.ClientInfo) bool {
+func (f *Filter) longer(c *sdk.ClientInfo) bool {
 	return slices.ContainsFunc(f.values, func(v value) bool { return strings.Contains(v(c), "/") })
 }
 
 // expand is the filter with the client's values in it.
-func (f *filter) expand(c *sdk.ClientInfo) *filter {
-	e := &filter{exactly: f.exactly}
+func (f *Filter) expand(c *sdk.ClientInfo) *Filter {
+	e := &Filter{exactly: f.exactly}
 	for _, l := range f.levels {
 		if l.wild != 0 {
 			e.levels = append(e.levels, l)
@@ -208,12 +239,12 @@ func (f *filter) expand(c *sdk.ClientInfo) *filter {
 	return e
 }
 
-func (f *filter) same(q *question) bool {
+func (f *Filter) same(q *Question) bool {
 	if len(f.levels) != len(q.levels) {
 		return false
 	}
 	for i := range f.levels {
-		if !f.levels[i].is(q.levels[i], q.client) {
+		if !f.levels[i].is(q.levels[i], q.Client) {
 			return false
 		}
 	}
@@ -221,7 +252,7 @@ func (f *filter) same(q *question) bool {
 }
 
 // covers reports whether every topic that is asked for is one of the filter's.
-func (f *filter) covers(q *question) bool {
+func (f *Filter) covers(q *Question) bool {
 	asked := q.levels
 	if f.levels[0].wild != 0 && strings.HasPrefix(asked[0], "$") {
 		return false
@@ -233,7 +264,7 @@ func (f *filter) covers(q *question) bool {
 			return true
 		case i == len(asked), asked[i] == "#":
 			return false
-		case l.wild != '+' && !l.is(asked[i], q.client):
+		case l.wild != '+' && !l.is(asked[i], q.Client):
 			return false
 		}
 	}
@@ -241,10 +272,10 @@ func (f *filter) covers(q *question) bool {
 }
 
 // overlaps reports whether there is a topic of both.
-func (f *filter) overlaps(q *question) bool {
+func (f *Filter) overlaps(q *Question) bool {
 	asked := q.levels
 	wild := asked[0] == "+" || asked[0] == "#"
-	if f.levels[0].wild != 0 && strings.HasPrefix(asked[0], "$") || wild && strings.HasPrefix(f.levels[0].of(q.client), "$") {
+	if f.levels[0].wild != 0 && strings.HasPrefix(asked[0], "$") || wild && strings.HasPrefix(f.levels[0].of(q.Client), "$") {
 		return false
 	}
 	for i := range f.levels {
@@ -256,7 +287,7 @@ func (f *filter) overlaps(q *question) bool {
 			return false
 		case asked[i] == "#":
 			return true
-		case l.wild != '+' && asked[i] != "+" && !l.is(asked[i], q.client):
+		case l.wild != '+' && asked[i] != "+" && !l.is(asked[i], q.Client):
 			return false
 		}
 	}

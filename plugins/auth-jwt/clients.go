@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/hookmux/hookmux/plugins/sdk"
+)
+
+// clients remembers the tokens of those who are connected.
+//
+// A login comes before its connection, and when a client takes its session over, the end
+// of the old connection may be told after the beginning of the new one. So a client is
+// forgotten when as many connections have ended as have begun, unless a login has not yet
+// become one. What is told wrongly or never is bounded: the client seen least recently makes room.
+type clients struct {
+	mu     sync.Mutex
+	seen   *lru.Cache[clientKey, *session]
+	pushed bool // the log has that there are too many
+}
+
+type clientKey struct{ node, id string }
+
+type session struct {
+	username string
+	token    *token
+	open     int
+	loggedIn bool // and not yet connected
+}
+
+func newClients(most int) (*clients, error) {
+	if most < 1 {
+		return nil, errors.New(`config: "acl.max_clients" must be at least 1`)
+	}
+	seen, err := lru.New[clientKey, *session](most)
+	return &clients{seen: seen}, err
+}
+
+func keyOf(c *sdk.ClientInfo) clientKey { return clientKey{c.GetNode(), c.GetClientid()} }
+
+func (s *clients) loggedIn(c *sdk.ClientInfo, t *token) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.seen.Get(keyOf(c)); ok {
+		e.username, e.token, e.loggedIn = c.GetUsername(), t, true
+		return
+	}
+	if s.seen.Add(keyOf(c), &session{username: c.GetUsername(), token: t, loggedIn: true}) && !s.pushed {
+		s.pushed = true
+		slog.Warn("more clients than acl.max_clients: those seen least recently are forgotten, and have to log in again", "max_clients", s.seen.Len())
+	}
+}
+
+// token is nil for a client that has not logged in here under this name.
+func (s *clients) token(c *sdk.ClientInfo) *token {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.seen.Get(keyOf(c))
+	if !ok || e.username != c.GetUsername() {
+		return nil
+	}
+	return e.token
+}
+
+func (s *clients) connected(c *sdk.ClientInfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.seen.Peek(keyOf(c)); ok {
+		e.open++
+		e.loggedIn = false
+	}
+}
+
+func (s *clients) disconnected(c *sdk.ClientInfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.seen.Peek(keyOf(c))
+	if !ok {
+		return
+	}
+	if e.open = max(0, e.open-1); e.open == 0 && !e.loggedIn {
+		s.seen.Remove(keyOf(c))
+	}
+}

@@ -75,7 +75,12 @@ func (l *natsLog) Noticef(format string, v ...any) {
 }
 
 // Warnf takes a warning.
-func (l *natsLog) Warnf(format string, v ...any) { l.log.Warn(l.note(format, v)) }
+func (l *natsLog) Warnf(format string, v ...any) {
+	if strings.HasPrefix(format, "Maximum payloads") {
+		return // the large ones are few
+	}
+	l.log.Warn(l.note(format, v))
+}
 
 // Errorf takes an error.
 func (l *natsLog) Errorf(format string, v ...any) { l.log.Error(l.note(format, v)) }

@@ -327,3 +327,53 @@ func TestKill(t *testing.T) {
 		})
 	}
 }
+
+// A disk that is full refuses messages; none that was answered is lost, and when there is
+// room again, messages are stored again.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skipf("a small file system needs root: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	for range killRounds(t) {
+		t.Run("round", func(t *testing.T) {
+			s := newScene(t, "dir: "+filepath.Join(dir, "spool"), nil)
+			s.size = 4000
+			s.begin()
+			s.progress()
+			// Somebody else fills the disk, to the last byte, and the store meets that.
+			junk := filepath.Join(dir, "junk")
+			fill := func() {
+				f, err := os.Create(junk)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				for _, chunk := range []int{1 << 20, 4096, 1} {
+					for {
+						if _, err := f.Write(make([]byte, chunk)); err != nil {
+							break
+						}
+					}
+				}
+			}
+			fill()
+			before := s.refused.Load()
+			s.until("messages are refused", func() bool { return s.refused.Load() > before+killClients })
+			s.killPlugin()
+			if err := os.Remove(junk); err != nil {
+				t.Fatal(err)
+			}
+			s.progress()
+			fill()
+			s.killHookmux() // with a disk that is full
+			if err := os.Remove(junk); err != nil {
+				t.Fatal(err)
+			}
+			s.startHookmux()
+			s.progress()
+			s.check()
+		})
+	}
+}

@@ -356,7 +356,11 @@ func (l *lane) drop(ev *Event, r Reason, err error) {
 	if held > 0 {
 		attrs = append(attrs, "more_like_it", held)
 	}
-	l.p.log.Log(context.Background(), slog.LevelWarn, "notification lost", attrs...)
+	what := "notification lost"
+	if r == ReasonDeadLetter {
+		what = "event not handled: it is a dead letter now (hookmux spool)"
+	}
+	l.p.log.Log(context.Background(), slog.LevelWarn, what, attrs...)
 }
 
 // close takes no more events, delivers the waiting ones until ctx ends, and

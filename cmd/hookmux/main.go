@@ -64,7 +64,7 @@ In EMQX, add an ExHook server with the URL http://127.0.0.1:9000.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newRun(), newStatus(), newProviders(), newExplain(), newTail(), newReload(), newReady(), newCheck(), newSchema(), newDemo(), newBench())
+	root.AddCommand(newRun(), newStatus(), newProviders(), newExplain(), newTail(), newSpool(), newReload(), newReady(), newCheck(), newSchema(), newDemo(), newBench())
 	root.AddCommand(newDoctor(), newEMQX(), newRestart(), newDrain(), newDisable(), newEnable())
 	root.AddCommand(newInit(), newDev(), newVerify(), newVersion(), newReaper())
 	root.AddCommand(newBenchParts()...)

@@ -7,6 +7,7 @@
 //	POST /v1/reload                     200 Changes
 //	POST /v1/providers/{name}/restart   200 Provider; so are drain, disable, enable
 //	GET  /v1/decisions?client=…         200 trail.Found
+//	GET  /v1/spool                      200 what is stored; see spool.go for dead letters
 //	GET  /v1/tail?client=…              200 events, as they happen (text/event-stream)
 //	GET  /healthz, /readyz, /metrics, /debug/pprof/, /openapi.yaml, /
 //
@@ -110,6 +111,8 @@ type Options struct {
 	OpenMetrics bool
 	// Metrics answers /metrics; nil: there are none.
 	Metrics http.Handler
+	// Spool is what is delivered durably; it answers nil while nothing is.
+	Spool func() Spool
 	// TLS is what who connects meets; nil: there is none, and the address is this
 	// machine's own.
 	TLS *tls.Config

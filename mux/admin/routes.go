@@ -67,6 +67,7 @@ func newHandler(c Control, opts Options, stopping <-chan struct{}) *handler {
 	h.answer("GET /v1/doubles", func(*http.Request) (any, error) { return c.Doubles(), nil })
 	h.answer("POST /v1/doubles", h.expectDoubles)
 	h.answer("GET /v1/decisions", h.decisions)
+	h.spoolRoutes(opts.Spool)
 	h.handle("GET /v1/tail", http.HandlerFunc(h.tail))
 	if opts.Metrics != nil {
 		if opts.OpenMetrics {

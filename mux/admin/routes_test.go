@@ -90,7 +90,7 @@ func TestTheDescriptionHasEveryWord(t *testing.T) {
 		got, want []string
 	}{
 		{"Asked.verdict", of("Asked")["verdict"].Enum, verdicts},
-		{"Asked.reason", of("Asked")["reason"].Enum, append(slices.Clone(causes), "canceled")},
+		{"Asked.reason", of("Asked")["reason"].Enum, append(slices.Clone(causes), "canceled", "store_failed", "store_full")},
 		{"Asked.changed", of("Asked")["changed"].Items.Enum, mux.ChangeNames()},
 		{"Decision.answer", of("Decision")["answer"].Enum, verdicts[1:]},
 		{"Decision.strategy", of("Decision")["strategy"].Enum, mux.StrategyNames()},

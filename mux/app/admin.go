@@ -21,7 +21,7 @@ func (a *App) startAdmin() error {
 	if at == "" || at == config.Off {
 		return nil
 	}
-	opts := admin.Options{Token: string(cfg.Token), OpenMetrics: cfg.OpenMetrics, Metrics: a.metrics.Handler()}
+	opts := admin.Options{Token: string(cfg.Token), OpenMetrics: cfg.OpenMetrics, Metrics: a.metrics.Handler(), Spool: a.adminSpool}
 	l, err := a.listenAdmin(at, &opts)
 	if err != nil {
 		if cfg.Listen != "" {

@@ -45,6 +45,7 @@ var importRules = []struct {
 	{"plugins/sdk/...", []string{"proto/...", "plugins/sdk/..."}, "a plugin's author must not have to build the sidecar"},
 	{"plugins/internal/plugintest", []string{"mux/...", "plugins/sdk", "proto/..."}, "it runs plugins under a real hookmux, for their tests; only tests import it"},
 	{"plugins/...", []string{"plugins/...", "proto/..."}, "the plugins we ship live from what everyone has: the SDK and the wire, never the engine"},
+	{"examples/fleet", []string{"mux/devbroker"}, "a whole scenario brings a broker along, for those who have no EMQX at hand"},
 	{"examples/...", []string{"plugins/sdk/...", "proto/...", "examples/..."}, "an example shows what a reader can do outside this repository"},
 	{"cmd/...", []string{"mux/...", "plugins/...", "proto/...", "cmd/..."}, "a command is a face on packages that tests can reach"},
 }

@@ -27,7 +27,7 @@ lane-dir  = $(shell $(LANE) dir $(1))
 each-lane = @ready=$$($(LANE) ready $(LANES)) && for l in $$ready; do $(MAKE) --no-print-directory $(1)-$$l || exit 1; done
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test bench bench-e2e lint generate check-generated clean lanes check-lanes sdk
+.PHONY: help build demo fleet test bench bench-e2e lint generate check-generated clean lanes check-lanes sdk
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ build: ## Build hookmux and the example plugins into ./bin
 
 demo: build ## See it work: a broker, hookmux, three plugins (ARGS=--once to end by itself)
 	$(BIN)/hookmux demo $(ARGS)
+
+fleet: build ## A thousand devices with logins, rules, presence and messages in SQLite (ARGS="--devices 100")
+	$(GO) run ./examples/fleet $(ARGS)
 
 test: ## Run every test; says which languages it left out (HOOKMUX_LANES=all: none may be)
 	@$(if $(RACE),,echo "left out: the race detector, which needs a C compiler (install gcc to have it)")

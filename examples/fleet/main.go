@@ -79,5 +79,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	return check(ctx, o, s, done, stdout)
+	return check(ctx, o, done, stdout)
 }

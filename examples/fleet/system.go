@@ -91,7 +91,10 @@ func read(logs io.Reader, address chan<- string, stderr io.Writer) {
 			continue
 		}
 		if line.Address != "" {
-			address <- line.Address
+			select {
+			case address <- line.Address:
+			default: // it has been told
+			}
 		}
 		if line.Level == "ERROR" && line.Msg != "plugin is down" {
 			fmt.Fprintf(stderr, "\nhookmux: %s: %s %s\n", line.Msg, line.Provider, line.Error)

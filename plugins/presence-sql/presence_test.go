@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -112,10 +114,35 @@ func TestUnderHookmux(t *testing.T) {
 				t.Error(c)
 			}
 		}
+		runQueries(t, url)
 		if fmt.Sprint(reasons) != "map[:33 normal:17 takenover:17]" || len(online) != 33 || slices.Contains(online, "c00") {
 			t.Errorf("%v, %d online: %v", reasons, len(online), online)
 		}
 	})
+}
+
+// runQueries runs those of the README.
+func runQueries(t *testing.T, url string) {
+	t.Helper()
+	db, err := sqldb.Open(url, sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	queries, err := os.ReadFile("testdata/queries.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for query := range strings.Lines(string(queries)) {
+		rows, err := db.QueryContext(t.Context(), strings.TrimSuffix(query, ";\n"))
+		if err != nil {
+			t.Errorf("%s: %v", query, err)
+			continue
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // What real brokers of three versions told is told again: every connection has an end, in

@@ -36,6 +36,10 @@ func Main(m *testing.M, main func()) {
 		main()
 		return
 	}
+	if dir := os.Getenv(envSidecar); dir != "" {
+		sidecar(dir)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -3,6 +3,7 @@ package mux
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // ErrHeld is why a provider that an operator took out of service has no answer.
@@ -46,17 +47,34 @@ func (p *Provider) Release() {
 		}
 	}
 	p.held.Store(false)
+	p.paused.Store(false)
+	p.linkUp.broadcast()
 	if d := p.durable.Load(); d != nil {
 		signal(d.wake)
 	}
 }
 
+// Pause has what waits in the lane of a provider that is held wait on, until Release.
+func (p *Provider) Pause() { p.paused.Store(true) }
+
+// pausedUntil is nil, or told when the provider may be paused no longer.
+func (r *running) pausedUntil() (told <-chan struct{}) {
+	if !r.paused.Load() {
+		return nil
+	}
+	told = r.linkUp.wait() // before the second look, so that no change is missed
+	if !r.paused.Load() {
+		return nil
+	}
+	return told
+}
+
 // Held says whether Hold was called, and Release not since.
 func (p *Provider) Held() bool { return p.held.Load() }
 
-// AwaitDecided waits until no decision is under way to the provider, which is held,
+// awaitDecided waits until no decision is under way to the provider, which is held,
 // or until ctx ends.
-func (p *Provider) AwaitDecided(ctx context.Context) error {
+func (p *Provider) awaitDecided(ctx context.Context) error {
 	p = p.current()
 	n := int64(p.spec.Concurrency)
 	if err := p.slots.Acquire(ctx, n); err != nil {
@@ -64,6 +82,45 @@ func (p *Provider) AwaitDecided(ctx context.Context) error {
 	}
 	p.slots.Release(n)
 	return nil
+}
+
+// lookEvery is how often it is looked whether something is still under way.
+const lookEvery = 5 * time.Millisecond
+
+// AwaitIdle waits until nothing is under way to the provider, which is paused, or until
+// ctx ends: its connection can then be ended without a loss.
+func (p *Provider) AwaitIdle(ctx context.Context) error {
+	if err := p.awaitDecided(ctx); err != nil {
+		return err
+	}
+	for p.underWay() {
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// underWay says whether notifications are.
+func (p *Provider) underWay() bool {
+	if p.durable.Load().flying() > 0 {
+		return true
+	}
+	lk := p.current().link.Load()
+	if lk == nil {
+		return false
+	}
+	if lk.calls.n.Load() > 1 { // besides that it is in place
+		return true
+	}
+	if lk.outbox == nil {
+		return false
+	}
+	lk.outbox.mu.Lock()
+	defer lk.outbox.mu.Unlock()
+	return lk.outbox.events > 0
 }
 
 // AwaitDelivered waits until nothing is left of what was in the provider's lane when it

@@ -75,6 +75,55 @@ func TestHoldOfAProviderThatIsDown(t *testing.T) {
 	})
 }
 
+// What is under way when the provider is paused comes to its end, and what waits waits on.
+func TestPauseLosesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := &fake{notify: func(context.Context, Hook, []byte) error { time.Sleep(time.Second); return nil }}
+		p := newProvider(t, Spec{Timeout: time.Minute}, slow)
+		push(t, p, "a", 1, 2, 3)
+		synctest.Wait()
+		p.Hold()
+		p.Pause()
+		push(t, p, "a", 4)
+		start := time.Now()
+		if err := p.AwaitIdle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took < time.Second || took > time.Second+lookEvery {
+			t.Errorf("idle after %s", took)
+		}
+		time.Sleep(time.Hour)
+		if got := slow.handled(t, "a"); !slices.Equal(got, numbers(1, 1)) {
+			t.Errorf("a's events: %v", got)
+		}
+		p.Down()
+		conn := &fake{}
+		up(t, p, conn)
+		time.Sleep(time.Hour)
+		if got := conn.handled(t, "a"); got != nil {
+			t.Errorf("a's events: %v", got)
+		}
+		p.Release()
+		synctest.Wait()
+		if got := conn.handled(t, "a"); !slices.Equal(got, numbers(2, 4)) {
+			t.Errorf("a's events: %v", got)
+		}
+		expectStats(t, p, 4, 4, nil)
+		// Who hangs is not waited for for ever.
+		hung := newProvider(t, Spec{Timeout: time.Hour}, hangs())
+		push(t, hung, "a", 1)
+		synctest.Wait()
+		hung.Hold()
+		hung.Pause()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := hung.AwaitIdle(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error: %v", err)
+		}
+	})
+}
+
 // What is held when hookmux stops is counted.
 func TestCloseOfAHeldProvider(t *testing.T) {
 	t.Parallel()
@@ -110,7 +159,7 @@ func TestHeldProviderFollowsItsFailurePolicy(t *testing.T) {
 		<-begun
 		p.Hold()
 		idle := make(chan error)
-		go func() { idle <- p.AwaitDecided(t.Context()) }()
+		go func() { idle <- p.AwaitIdle(t.Context()) }()
 		synctest.Wait()
 		select {
 		case <-idle:

@@ -249,6 +249,13 @@ func (l *lane) deliver(ev *Event, shard int) {
 		if lk == nil && hooks[ev.Hook].kind == lifecycle {
 			break // whoever starts is told anew which brokers there are
 		}
+		if told := l.p.pausedUntil(); told != nil {
+			select {
+			case <-told:
+			case <-l.ctx.Done():
+			}
+			continue
+		}
 		if told := l.p.holdsBack(shard); told != nil {
 			select {
 			case <-told:
@@ -278,7 +285,7 @@ func (l *lane) deliver(ev *Event, shard int) {
 			}
 		} else if lk != nil {
 			lk.calls.enter()
-			if l.p.current().link.Load() != lk {
+			if l.p.current().link.Load() != lk || l.p.paused.Load() {
 				lk.calls.leave() // replaced meanwhile, perhaps settled
 				continue
 			}

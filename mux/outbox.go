@@ -101,7 +101,7 @@ func (o *outbox) post(lk *link, ev *Event, shard int) postResult {
 	switch {
 	case o.closed:
 		return linkGone
-	case s.taken == math.MaxUint32, o.events > 0 && o.bytes+cost(ev) > outboxBytes:
+	case o.lane.p.paused.Load(), s.taken == math.MaxUint32, o.events > 0 && o.bytes+cost(ev) > outboxBytes:
 		o.starved = true
 		return windowFull
 	}

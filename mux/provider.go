@@ -67,7 +67,8 @@ type running struct {
 	retryLog   rateLimit
 	durable    atomic.Pointer[durable] // nil: it has no Queue
 
-	held atomic.Bool // an operator has taken it out of service
+	held   atomic.Bool // an operator has taken it out of service
+	paused atomic.Bool // and what waits is not delivered either
 
 	recorder Recorder // set before the first event
 

@@ -52,8 +52,8 @@ one stays, the reason is printed, and the exit status is 1.`,
 }
 
 func newDisable() *cobra.Command {
-	return newVerb("disable", "Take a provider out of service, as if it had crashed", `disable ends a plugin's process, or a remote's connection, once the decisions under way
-are answered. Until hookmux enable, it is as if the provider had crashed and were not
+	return newVerb("disable", "Take a provider out of service, as if it had crashed", `disable ends a plugin's process, or a remote's connection, once what is under way is
+handled. Until hookmux enable, it is as if the provider had crashed and were not
 started again:
 
   - what it should decide follows its on_failure (cause: down), so a provider with

@@ -15,8 +15,8 @@ import (
 // keeps its place in the chain, its failure policy decides, its notifications wait in
 // its lane. This outlives a reload, and, with a state file, hookmux itself.
 
-// Disable takes a provider out of service at once: decisions under way are waited for, a
-// plugin's process is ended, and what waits in its lane waits on.
+// Disable takes a provider out of service at once: what is under way is waited for, as
+// long as it may take, a plugin's process is ended, and what waits in its lane waits on.
 func (a *App) Disable(ctx context.Context, name string) error {
 	return a.order(ctx, "disabling "+name, name, func(ctx context.Context, u *unit) error {
 		if u.off {
@@ -115,7 +115,8 @@ func (a *App) order(ctx context.Context, what, name string, f func(context.Conte
 func (a *App) takeOut(ctx context.Context, u *unit) {
 	ctx, cancel := context.WithTimeout(ctx, u.provider.Spec().Timeout)
 	defer cancel()
-	_ = u.provider.AwaitDecided(ctx) // who takes longer than it may is not waited for
+	u.provider.Pause()
+	_ = u.provider.AwaitIdle(ctx) // who takes longer than it may is not waited for
 	u.stop()
 	<-u.stopped
 	next := *u

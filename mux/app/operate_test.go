@@ -221,3 +221,43 @@ func TestDisabledOutlivesHookmux(t *testing.T) {
 	})
 	life(func(s *sidecar, _ *admin.Client, b *muxtest.Broker) { s.allows(t, b, true) })
 }
+
+// Whatever an operator does while events come, none is lost or overtaken, every call of a
+// broker is answered, and nothing passes that the provider would not let pass.
+func TestOperatingUnderLoad(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, protocol int) {
+		rec := record(t, "login")
+		login := plugin(t, "login", muxtest.Behaviour{Protocol: protocol, Record: rec, Answer: "allow"})
+		login.Timeout = patience
+		login.OnFailure[mux.MessagePublish] = mux.Always(mux.Ignore) // as load expects
+		var c *admin.Client
+		s := start(t, config.Config{Providers: []config.Provider{login}, Timeout: patience}, func(o *app.Options) { c = withAdmin(t, o) })
+		broker := muxtest.NewBroker(t, s.Addr(), mux.V3)
+		broker.Timeout = patience
+		stop, sent := make(chan struct{}), make(chan map[string]int)
+		go func() { sent <- load(t, broker, 8, 0, stop, nil) }()
+		for range 2 {
+			for _, verb := range []string{"disable", "enable", "drain", "enable", "restart", "drain", "disable", "enable"} {
+				if _, err := c.Do(t.Context(), verb, "login"); err != nil {
+					t.Fatalf("%s: %v", verb, err)
+				}
+				delivered := s.provider(t, "login").Stats.Delivered.Load()
+				muxtest.Eventually(t, verb+", and more events come or wait", func() bool {
+					p, err := c.Provider(t.Context(), "login")
+					return err == nil && (p.Delivered > delivered || p.WaitingEvents > 10)
+				})
+			}
+		}
+		close(stop)
+		want := <-sent
+		muxtest.Eventually(t, "all is delivered", func() bool {
+			p := s.provider(t, "login")
+			return accounted(p)
+		})
+		if n := s.provider(t, "login").Stats.DroppedTotal(); n > 0 {
+			t.Errorf("%d notifications are lost", n)
+		}
+		checkOrder(t, "login", muxtest.ReadRecord(t, rec), want, true)
+	})
+}

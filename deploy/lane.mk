@@ -25,3 +25,6 @@ install: install-bin ## The same, with the units of systemd
 	install -D -m 644 deploy/systemd/hookmux.sysusers $(DESTDIR)/usr/lib/sysusers.d/hookmux.conf
 	install -D -m 644 deploy/systemd/emqx.conf $(DESTDIR)/usr/lib/systemd/system/emqx.service.d/hookmux.conf
 	install -d $(DESTDIR)/etc/hookmux
+
+release: ## Build what is published into ./dist: archives for each target, bills of materials, checksums
+	$(GO) run ./deploy/release -version $(VERSION) -dist $(DIST) $(if $(TARGETS),-targets $(TARGETS))

@@ -47,6 +47,7 @@ var importRules = []struct {
 	{"plugins/...", []string{"plugins/...", "proto/..."}, "the plugins we ship live from what everyone has: the SDK and the wire, never the engine"},
 	{"examples/fleet", []string{"mux/devbroker"}, "a whole scenario brings a broker along, for those who have no EMQX at hand"},
 	{"examples/...", []string{"plugins/sdk/...", "proto/...", "examples/..."}, "an example shows what a reader can do outside this repository"},
+	{"deploy/...", nil, "it builds and packs what is there, and is part of none of it"},
 	{"cmd/...", []string{"mux/...", "plugins/...", "proto/...", "cmd/..."}, "a command is a face on packages that tests can reach"},
 }
 

@@ -66,12 +66,12 @@ lint: ## Lint Go and proto
 	cd proto && $(GO) tool -modfile=../.tools/go.mod buf lint
 	cd proto && $(GO) tool -modfile=../.tools/go.mod buf format --diff --exit-code
 
-generate: ## Write the Go code of the .proto files anew, and the options table in the README
+generate: ## Write the Go code of the .proto files anew, and the table of all keys
 	cd proto && $(GO) tool -modfile=../.tools/go.mod buf generate
 	$(GO) test ./mux/config -run '^TestOptionsTable$$' -update
 
 check-generated: generate ## Fail when generated code is stale
-	@git diff --exit-code -- proto README.md || { echo "generated code is stale: run 'make generate' and commit"; exit 1; }
+	@git diff --exit-code -- proto mux/config/README.md || { echo "generated code is stale: run 'make generate' and commit"; exit 1; }
 	@test -z "$$(git status --porcelain -- proto)" || { git status --short -- proto; echo "generated files are not committed"; exit 1; }
 
 clean: ## Remove what make made

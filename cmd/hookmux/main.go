@@ -49,7 +49,7 @@ they are asked:
 
 Without --config, hookmux reads ./hookmux.yaml, or else /etc/hookmux/hookmux.yaml.
 "hookmux check" tells everything that is wrong with it, and what is allowed.
-All keys are described in the README, and "hookmux schema" has them for editors.
+All keys are described in mux/config/README.md, and "hookmux schema" has them for editors.
 
 In EMQX, add an ExHook server with the URL http://127.0.0.1:9000.`,
 		Example: `  hookmux demo                     see it work first, with a broker and plugins of its own

@@ -94,7 +94,11 @@ func (p *Provider) store(ctx context.Context, ev *Event) failure {
 	if d == nil {
 		return failure{ReasonStoreFailed, errors.New("hookmux has no store for it")}
 	}
-	err := d.queue.Store(ctx, &Stored{Hook: ev.Hook, Time: time.Now(), Body: ev.Body})
+	at := time.Now()
+	if ev.told != 0 {
+		at = ev.Told() // by which a Recorder knows the event again
+	}
+	err := d.queue.Store(ctx, &Stored{Hook: ev.Hook, Time: at, Body: ev.Body})
 	switch {
 	case err == nil:
 		return failure{}
@@ -166,7 +170,7 @@ func (e *Stored) cost() int64 { return int64(len(e.Body)) + eventOverhead }
 // event is a stored event as the engine has it.
 func (e *Stored) event() Event {
 	ev := NewEvent(e.Hook, e.Body)
-	ev.told = e.Time.Sub(epoch)
+	ev.told, ev.sent = e.Time.Sub(epoch), e.sent
 	return ev
 }
 

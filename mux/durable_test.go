@@ -441,3 +441,32 @@ func TestDurableManyBehindAFailure(t *testing.T) {
 		expectStats(t, p, many+1, many+1, nil)
 	})
 }
+
+// What a Recorder is told of a delivery is of the event that it was told of, and when it
+// was sent.
+func TestDurableDeliveryIsRecorded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var s memSpool
+		var told time.Time
+		var got []Notification
+		rec := &recorder{
+			answered: func(ev *Event, _ time.Duration) { told = ev.Told() },
+			notified: func(n *Notification) { got = append(got, *n) },
+		}
+		p := newProvider(t, Spec{Name: "p", Delivery: By(Durable), Timeout: time.Minute}, nil)
+		p.Assume(wants(ClientDisconnected))
+		m := newMux(Options{Spool: &s, Recorder: rec}, p)
+		tell(t, m, "a", 1)
+		time.Sleep(time.Hour)
+		conn := &fake{}
+		conn.notify = func(context.Context, Hook, []byte) error { time.Sleep(time.Second); return nil }
+		up(t, p, conn, wants(ClientDisconnected)...)
+		time.Sleep(time.Minute)
+		rec.mu.Lock()
+		defer rec.mu.Unlock()
+		if len(got) != 1 || !got[0].Start.Equal(told) || !got[0].Event.Told().Equal(told) || got[0].Waited != time.Hour || got[0].Took != time.Hour+time.Second {
+			t.Errorf("told at %v, recorded %+v", told, got)
+		}
+	})
+}

@@ -128,6 +128,9 @@ func (d *durable) send(lk *link, b *backlog, e *Stored) {
 		d.awaitBreaker(lk)
 		return
 	}
+	ev := e.event()
+	d.p.sending(&ev)
+	e.sent = ev.sent
 	d.mu.Lock()
 	d.sent++
 	f := &flight{id: durableID(d.sent), b: b, e: e, lk: lk, done: done, alone: b.suspect}
@@ -143,7 +146,6 @@ func (d *durable) send(lk *link, b *backlog, e *Stored) {
 	}
 	d.mu.Unlock()
 
-	ev := e.event()
 	req := ev.redacted(ev.Body, lk.hide[ev.Hook])
 	if lk.outbox == nil {
 		d.spawn(func() { d.call(f, p, req) })

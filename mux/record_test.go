@@ -20,7 +20,7 @@ type recorder struct {
 	mu       sync.Mutex
 	decided  func(*Decision)
 	notified func(*Notification)
-	answered func(Hook, time.Duration)
+	answered func(*Event, time.Duration)
 	breaker  func(provider, what, state string)
 }
 
@@ -41,11 +41,10 @@ func (r *recorder) Notified(n *Notification) {
 }
 
 func (r *recorder) Answered(_ context.Context, ev *Event, took time.Duration) {
-	h := ev.Hook
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.answered != nil {
-		r.answered(h, took)
+		r.answered(ev, took)
 	}
 }
 
@@ -150,7 +149,7 @@ func TestWhoDecidedIsRecorded(t *testing.T) {
 				var answered time.Duration
 				tt.opts.Recorder = &recorder{
 					decided:  func(d *Decision) { got = say(d) },
-					answered: func(h Hook, took time.Duration) { answered = took },
+					answered: func(_ *Event, took time.Duration) { answered = took },
 				}
 				start := time.Now()
 				newMux(tt.opts, tt.providers(t)...).Dispatch(t.Context(), question(t, tt.hook))

@@ -43,6 +43,8 @@ type Stored struct {
 	Hook Hook
 	Time time.Time // when the broker told it
 	Body []byte    // the request, as the provider may see it
+
+	sent time.Duration // when it was last handed to the provider, since epoch; only with a Recorder
 }
 
 // Death is why an event became a dead letter.

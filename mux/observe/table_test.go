@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hookmux/hookmux/mux"
+	"github.com/hookmux/hookmux/mux/host"
+	"github.com/hookmux/hookmux/mux/observe"
 )
 
 var update = flag.Bool("update", false, "write the table of metrics in README.md anew")
@@ -47,5 +51,29 @@ func TestMetricsTable(t *testing.T) {
 		}
 	default:
 		t.Errorf("the table in README.md is stale: go test ./mux/observe -run TestMetricsTable -update")
+	}
+}
+
+// The guide explains every word that can be a label's value.
+func TestGuideHasTheWords(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := slices.Clone(observe.Statuses)
+	for r := mux.ReasonNone + 1; int(r) < mux.NumReasons; r++ {
+		words = append(words, r.String())
+	}
+	for v := mux.VerdictIgnore; v <= mux.VerdictDrop; v++ {
+		words = append(words, v.String())
+	}
+	for _, c := range host.Causes() {
+		words = append(words, string(c))
+	}
+	for _, w := range words {
+		if !strings.Contains(string(data), "`"+w+"`") {
+			t.Errorf("README.md does not say what %s is", w)
+		}
 	}
 }

@@ -142,22 +142,31 @@ func (t *Tracing) of(ev *mux.Event) (sc trace.SpanContext, sampled bool) {
 func (t *Tracing) event(ctx context.Context, ev *mux.Event, took time.Duration, more ...attribute.KeyValue) (below context.Context, ok bool) {
 	self, sampled := t.of(ev)
 	parent := brokers(ctx)
-	if parent.IsValid() {
-		if sampled = parent.IsSampled(); sampled && !self.IsValid() {
+	options := []trace.SpanStartOption{trace.WithTimestamp(ev.Told()), trace.WithSpanKind(trace.SpanKindServer)}
+	switch {
+	case !parent.IsValid():
+	case sampled && !ev.Hook.Valued(): // its deliveries are in the trace that is made from it
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: parent}))
+		parent = trace.SpanContext{}
+	case parent.IsSampled():
+		if sampled = true; !self.IsValid() {
 			self = trace.NewSpanContext(trace.SpanContextConfig{SpanID: randSpan()})
 		}
+	default:
+		sampled = false
 	}
 	if !sampled {
 		return nil, false
 	}
 	s := ev.Subject()
 	below = trace.ContextWithRemoteSpanContext(context.WithValue(context.Background(), idsKey{}, self), parent)
-	below, span := t.tracer.Start(below, ev.Hook.String(), trace.WithTimestamp(ev.Told()), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+	options = append(options, trace.WithAttributes(
 		attribute.String("hookmux.hook", ev.Hook.String()),
 		attribute.String("hookmux.node", string(s.Node)),
 		attribute.String("hookmux.client", text(s.Client)),
 		attribute.String("hookmux.topic", text(s.Topic)),
 	), trace.WithAttributes(more...))
+	below, span := t.tracer.Start(below, ev.Hook.String(), options...)
 	span.End(trace.WithTimestamp(ev.Told().Add(took)))
 	return context.WithValue(below, idsKey{}, nil), true
 }

@@ -1,6 +1,7 @@
 package observe_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -171,6 +172,27 @@ func TestTracingGoesOnWithTheBrokers(t *testing.T) {
 	for _, s := range r.spans {
 		if got := string(s.GetTraceId()); got != "\x0a\xf7\x65\x19\x16\xcd\x43\xdd\x84\x48\xeb\x21\x1c\x80\x31\x9c" {
 			t.Errorf("trace %x", got)
+		}
+	}
+}
+
+// A notification that is sampled has its deliveries below it, whatever the broker traces:
+// then it is linked to the broker's span.
+func TestTracedNotificationIsWhole(t *testing.T) {
+	t.Parallel()
+	for _, flags := range []string{"00", "01"} {
+		r := traced(t, 1, func(tr *observe.Tracing) {
+			ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"+flags))
+			through(t, tr, ctx, event(t, mux.MessageDelivered, "c", "t"))
+		})
+		root := r.named(t, "message.delivered")
+		if len(r.spans) != 3 || len(root.GetParentSpanId()) != 0 || len(root.GetLinks()) != 1 || root.GetLinks()[0].GetTraceId()[0] != 0x0a {
+			t.Errorf("%d spans, root %v", len(r.spans), root)
+		}
+		for _, s := range r.spans {
+			if !bytes.Equal(s.GetTraceId(), root.GetTraceId()) {
+				t.Errorf("%s is in another trace", s.GetName())
+			}
 		}
 	}
 }

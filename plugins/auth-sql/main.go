@@ -86,7 +86,7 @@ func (p *plugin) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf(`config: "query": %w`, err)
 	}
-	p.users = &users{statement: statement}
+	p.users = &users{statement: statement, needSuperuser: c.Superusers}
 	return p.try(ctx)
 }
 
@@ -99,7 +99,6 @@ func (p *plugin) try(ctx context.Context) error {
 		slog.Warn("the database cannot be reached; nobody can log in until it can", "database", p.db.String(), "error", err.Error())
 		return nil
 	}
-	p.users.needSuperuser = p.config.Superusers
 	somebody := &sdk.ClientInfo{Username: "hookmux", Clientid: "hookmux", Peerhost: "127.0.0.1"}
 	if _, err := p.users.find(ctx, somebody); err != nil && !errors.Is(err, errSeveral) {
 		return fmt.Errorf(`config: "query": %w`, err)

@@ -360,6 +360,19 @@ func TestUnderHookmux(t *testing.T) {
 					t.Errorf("superuser: %s", got)
 				}
 			}
+			for _, user := range []string{
+				"' OR '1'='1", "alice' --", "alice'; DROP TABLE mqtt_user; --", `\' OR 1=1 #`, "alice\x00", "\xff\xfe", "alice\xc0\x80", "%", "",
+				strings.Repeat("a", 65535),
+			} {
+				for _, password := range []string{secret, "' OR '1'='1", "\x00", "\xff", strings.Repeat("b", 65535)} {
+					if got := plugintest.Verdict(h.LoginWithBytes(t, []byte(user), []byte(password))); got != "deny" {
+						t.Errorf("%.20q with %.20q: %s", user, password, got)
+					}
+				}
+			}
+			if got := plugintest.Verdict(h.LoginWithBytes(t, []byte("alice"), []byte(secret))); got != "allow" {
+				t.Errorf("after all that: %s", got)
+			}
 			if _, err := db.Exec("DROP TABLE mqtt_user"); err != nil {
 				t.Fatal(err)
 			}

@@ -177,7 +177,7 @@ func TestRulesErrors(t *testing.T) {
 		"rules:\n  - who: all":                                       ":2: a rule has either the key allow or the key deny",
 		"rules:\n  - {allow: all, deny: all}":                        "either the key allow or the key deny",
 		"rules:\n  - {allow: all, allow: all}":                       `key "allow" is given twice`,
-		"rules:\n  - {allow: sub}":                                   `"sub"; allowed: publish, subscribe, all`,
+		"rules:\n  - {allow: sub}":                                   `allow: "sub" is none of publish, subscribe, all`,
 		"rules:\n  - {allow: all, topic: x}":                         `unknown key "topic"; allowed: allow, deny, topics, when, who`,
 		"rules:\n  - {allow: all, topics: []}":                       "an empty list, which nothing fits",
 		"rules:\n  - {allow: all, topics: [a/#/b]}":                  "# must be the last level",

@@ -117,7 +117,7 @@ func (p *parser) texts(n *yaml.Node) []*yaml.Node {
 	nodes := []*yaml.Node{n}
 	if n.Kind == yaml.SequenceNode {
 		if nodes = n.Content; len(nodes) == 0 {
-			p.fail(n, "is an empty list, which nothing fits; leave the key out if everything should")
+			p.fail(n, "an empty list, which nothing fits; leave the key out if everything should")
 		}
 	}
 	for _, t := range nodes {
@@ -137,8 +137,8 @@ func (p *parser) text(n *yaml.Node) string {
 func (p *parser) rule(n *yaml.Node) *rule {
 	r := &rule{line: n.Line}
 	p.mapping(n, map[string]func(*yaml.Node){
-		"allow":  func(n *yaml.Node) { r.allow = true; p.action(r, n) },
-		"deny":   func(n *yaml.Node) { p.action(r, n) },
+		"allow":  func(n *yaml.Node) { r.allow = true; p.action(r, "allow", n) },
+		"deny":   func(n *yaml.Node) { p.action(r, "deny", n) },
 		"who":    func(n *yaml.Node) { p.who(r, n) },
 		"topics": func(n *yaml.Node) { p.topics(r, n) },
 		"when": func(n *yaml.Node) {
@@ -154,7 +154,7 @@ func (p *parser) rule(n *yaml.Node) *rule {
 	return r
 }
 
-func (p *parser) action(r *rule, n *yaml.Node) {
+func (p *parser) action(r *rule, key string, n *yaml.Node) {
 	switch p.text(n) {
 	case "publish":
 		r.publish = true
@@ -163,7 +163,7 @@ func (p *parser) action(r *rule, n *yaml.Node) {
 	case "all":
 		r.publish, r.subscribe = true, true
 	default:
-		p.fail(n, "is %q; allowed: publish, subscribe, all", n.Value)
+		p.fail(n, "%s: %q is none of publish, subscribe, all", key, n.Value)
 	}
 }
 
@@ -172,7 +172,7 @@ func (p *parser) who(r *rule, n *yaml.Node) {
 		return
 	}
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-		p.fail(n, "is empty; write who: all if everybody is meant")
+		p.fail(n, "who: is empty; write who: all if everybody is meant")
 	}
 	name := func(into **text) func(*yaml.Node) { return func(n *yaml.Node) { *into = p.name(n) } }
 	p.mapping(n, map[string]func(*yaml.Node){
@@ -221,7 +221,7 @@ func (p *parser) topics(r *rule, n *yaml.Node) {
 	items := []*yaml.Node{n}
 	if n.Kind == yaml.SequenceNode {
 		if items = n.Content; len(items) == 0 {
-			p.fail(n, "is an empty list, which nothing fits; leave the key out if every topic should")
+			p.fail(n, "topics: an empty list, which nothing fits; leave the key out if every topic should")
 		}
 	}
 	for _, item := range items {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hookmux/hookmux/mux"
@@ -39,6 +40,26 @@ func (h *Hookmux) Login(t testing.TB, c *exhookv3.ClientInfo) *exhookv3.ValuedRe
 func (h *Hookmux) May(t testing.TB, c *exhookv3.ClientInfo, do exhookv3.ClientAuthorizeRequest_AuthorizeReqType, topic string) *exhookv3.ValuedResponse {
 	t.Helper()
 	return h.valued(t, mux.ClientAuthorize, c.GetClientid(), &exhookv3.ClientAuthorizeRequest{Clientinfo: c, Type: do, Topic: topic})
+}
+
+// LoginWithBytes is Login of a client whose user name may be no UTF-8, which no protobuf library
+// would write.
+func (h *Hookmux) LoginWithBytes(t testing.TB, username, password []byte) *exhookv3.ValuedResponse {
+	t.Helper()
+	var client []byte
+	for field, value := range map[protowire.Number][]byte{2: []byte("car"), 3: username, 4: password} {
+		client = protowire.AppendBytes(protowire.AppendTag(client, field, protowire.BytesType), value)
+	}
+	body, err := h.Call(mux.V3.FullMethod(mux.ClientAuthenticate), "car",
+		protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), client))
+	res := new(exhookv3.ValuedResponse)
+	if err == nil {
+		err = proto.Unmarshal(body, res)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
 }
 
 func (h *Hookmux) valued(t testing.TB, hook mux.Hook, client string, r proto.Message) *exhookv3.ValuedResponse {

@@ -36,6 +36,15 @@ type Stored struct {
 // used.
 func KillTest(t *testing.T, keys string, once bool, kill, restart func(), stored func() []Stored) {
 	t.Helper()
+	answered := Trouble(t, "observe: true\n"+keys, kill, restart, publish)
+	verify(t, answered, once, stored)
+}
+
+// Trouble has clients call hookmux, each with one number after another, while the plugin, the
+// target, hookmux and all at once are killed in turns, and says which calls of each client were
+// answered. The plugin is told durably.
+func Trouble(t *testing.T, keys string, kill, restart func(), call func(b *muxtest.Broker, client string, n int) (answered bool)) map[string][]int {
+	t.Helper()
 	rounds := 4
 	if s := os.Getenv(EnvRounds); s != "" {
 		var err error
@@ -43,8 +52,8 @@ func KillTest(t *testing.T, keys string, once bool, kill, restart func(), stored
 			t.Fatal(err)
 		}
 	}
-	p := newProcess(t, "observe: true\ndelivery: durable\n"+keys)
-	load := publishers(t, p.addr)
+	p := newProcess(t, "delivery: durable\n"+keys)
+	load := callers(t, p.addr, call)
 	for round := range rounds {
 		load.more(t, 300)
 		victims := []func(){p.killPlugin, kill, func() { p.stop(syscall.SIGKILL) }}
@@ -61,8 +70,7 @@ func KillTest(t *testing.T, keys string, once bool, kill, restart func(), stored
 		}
 	}
 	load.more(t, 300)
-	answered := load.end()
-	verify(t, answered, once, stored)
+	return load.end()
 }
 
 // verify waits until all that was answered is stored, and looks at it.
@@ -120,8 +128,8 @@ func verify(t *testing.T, answered map[string][]int, once bool, stored func() []
 	t.Logf("%d messages answered, %d stored, %d of them again", total, len(ids), again)
 }
 
-// publishing is clients that publish one message after another.
-type publishing struct {
+// calling is clients that make one call after another.
+type calling struct {
 	count    atomic.Int64 // of answers
 	stop     chan struct{}
 	all      sync.WaitGroup
@@ -129,13 +137,13 @@ type publishing struct {
 	answered map[string][]int
 }
 
-const publishingClients = 16
+const callingClients = 16
 
-func publishers(t *testing.T, addr string) *publishing {
+func callers(t *testing.T, addr string, call func(b *muxtest.Broker, client string, n int) bool) *calling {
 	t.Helper()
-	p := &publishing{stop: make(chan struct{}), answered: make(map[string][]int)}
+	p := &calling{stop: make(chan struct{}), answered: make(map[string][]int)}
 	b := muxtest.NewBroker(t, addr, mux.V3)
-	for c := range publishingClients {
+	for c := range callingClients {
 		client := fmt.Sprint("client", c)
 		p.all.Go(func() {
 			for n := 0; ; n++ {
@@ -144,7 +152,7 @@ func publishers(t *testing.T, addr string) *publishing {
 					return
 				default:
 				}
-				if publish(b, client, n) {
+				if call(b, client, n) {
 					p.mu.Lock()
 					p.answered[client] = append(p.answered[client], n)
 					p.mu.Unlock()
@@ -176,7 +184,7 @@ func publish(b *muxtest.Broker, client string, n int) bool {
 }
 
 // more waits until so many more messages have been answered.
-func (p *publishing) more(t *testing.T, n int64) {
+func (p *calling) more(t *testing.T, n int64) {
 	t.Helper()
 	n += p.count.Load()
 	for end := time.Now().Add(2 * time.Minute); p.count.Load() < n; {
@@ -188,10 +196,10 @@ func (p *publishing) more(t *testing.T, n int64) {
 }
 
 // pause lets the clients go on for a moment.
-func (p *publishing) pause() { time.Sleep(100 * time.Millisecond) }
+func (p *calling) pause() { time.Sleep(100 * time.Millisecond) }
 
 // end ends the publishing, and says what was answered.
-func (p *publishing) end() map[string][]int {
+func (p *calling) end() map[string][]int {
 	close(p.stop)
 	p.all.Wait()
 	return p.answered

@@ -43,7 +43,7 @@ on('somebody new finds why a client was refused', {}, async (page) => {
   const story = page.locator('.story').first();
   await story.waitFor();
   const text = await story.innerText();
-  assert.match(text, /client meter-17 .*was refused\. accounts gave no answer: it was down.*Its failure policy for that is deny\./);
+  assert.match(text, /client meter-17 .*was refused\. accounts gave no answer \(down\), and its failure policy for that is deny\./);
   assert.ok(Date.now() - begin < 60_000, 'it took more than a minute');
   // Here, too, it says why it was down, and what to do.
   assert.match(text, /It is still down: .*exited with status 3[^]*cannot reach the database/);
@@ -134,6 +134,8 @@ on('restart, drain, enable, disable, reload: asked first, and what came of it', 
   await dialog.getByRole('button', { name: 'Disable' }).click();
   await page.getByText('presence is disabled.').waitFor();
   await row.getByText('disabled').waitFor();
+  // The button that was pressed is gone: the focus is not lost with it.
+  await page.waitForFunction(() => document.activeElement.getAttribute('aria-label') === 'Enable presence');
   await happen('deliver', 'meter-1');
   await row.getByText('1 · ').waitFor(); // what waits in its lane
 
@@ -293,6 +295,24 @@ test('axe finds nothing serious, light and dark', async () => {
     await accessible(page, `the dialog, ${scheme}`, rules);
     await close();
   }
+});
+
+on('left open, it does not grow', {
+  before: async (page) => {
+    await fake.serve(page, fake.busy);
+    await page.clock.install();
+  },
+}, async (page) => {
+  const polls = async (n) => {
+    for (let i = 0; i < n; i++) {
+      const polled = page.waitForResponse('**/metrics');
+      await page.clock.runFor(2000);
+      await polled;
+    }
+    return page.evaluate(() => document.querySelectorAll('*').length);
+  };
+  await page.locator('#brokers table').waitFor();
+  assert.equal(await polls(10), await polls(20));
 });
 
 on('the theme is kept', {}, async (page) => {

@@ -11,7 +11,7 @@ test('who refused a client, and why', () => {
   for (const [d, want] of [
     [{}, 'The login of client c (user u) was refused. p refused it.'],
     [{ by: 'p, which did not answer', asked: [{ provider: 'p', verdict: 'none', reason: 'timeout', policy: 'deny' }] },
-      'The login of client c (user u) was refused. p gave no answer: it did not answer in time. Its failure policy for that is deny.'],
+      'The login of client c (user u) was refused. p gave no answer (timeout), and its failure policy for that is deny.'],
     [{ by: 'default', asked: [{ provider: 'p', verdict: 'ignore' }] }, 'The login of client c (user u) was refused. Nobody had an opinion, and the default for client.authenticate in the config says deny.'],
     [{ by: 'hookmux', asked: [] }, 'The login of client c (user u) was refused. hookmux refused it itself, because it could ask nobody: the request was not valid or too large, or no provider had had a chance to start.'],
     [{ by: '', answer: 'ignore', asked: [] }, 'The login of client c (user u) was left to the broker. Nobody was to be asked, so the broker decides.'],

@@ -12,7 +12,7 @@ export function chart({ lines, time, show, label }) {
   const top = most || 1;
   const x = (t) => (W * (1 - (time - t) / KEEP)).toFixed(1);
   const y = (v) => (H - 2 - (H - 6) * (v / top)).toFixed(1);
-  const paths = lines.map(({ points, tone }) => svg('path', { class: `line ${tone}`, d: path(points, x, y), 'vector-effect': 'non-scaling-stroke' }));
+  const paths = lines.map(({ points, tone }) => svg('path', { class: `line ${most ? tone : 'zero'}`, d: path(points, x, y), 'vector-effect': 'non-scaling-stroke' }));
   const said = lines.map(({ name, points }) => `${name} ${show(points.at(-1)?.[1])}`).join(', ');
   return h('div', { class: 'chart' },
     svg('svg', { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `${label}, the last 5 minutes: now ${said}; at most ${show(most)}` },

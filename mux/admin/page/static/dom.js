@@ -34,11 +34,16 @@ function add(el, children) {
 export const byId = (id) => document.getElementById(id);
 
 // render makes the children of el as given, and keeps those nodes that are the same, so
-// that focus, selection and scroll positions stay. Elements are told apart by data-key.
+// that focus, selection and scroll positions stay; what has the focus and goes leaves it to its
+// neighbour. Elements are told apart by data-key.
 export function render(el, ...children) {
   const next = el.cloneNode(false);
   add(next, children);
+  const focused = el.contains(document.activeElement) ? document.activeElement : null;
+  const around = [];
+  for (let a = focused?.parentElement; a && a !== el; a = a.parentElement) around.push(a);
   morphChildren(el, next);
+  if (focused && !focused.isConnected) around.find((a) => a.isConnected)?.querySelector('button, a')?.focus();
 }
 
 // setText leaves the node alone if there is nothing to change.

@@ -14,7 +14,7 @@ export function overview({ status, problems, history, time }) {
 function attention(status, problems) {
   if (!problems.length) {
     const n = status.providers.length;
-    return h('p', { class: 'note good' }, dot('good'), ` All is well: ${n ? `${some(n, 'provider')} ${n === 1 ? 'is' : 'are'} up` : 'there are no providers'}, ${some(status.brokers.length, 'broker')}.`);
+    return h('p', { class: 'note good' }, dot('good'), ` All is well: ${n ? `${some(n, 'provider')} ${n === 1 ? 'is' : 'are'} up` : 'there are no providers'}, ${some(status.brokers.length, 'broker has', 'brokers have')} loaded hookmux.`);
   }
   return h('ul', { class: 'problems', 'aria-label': 'What is wrong' }, problems.map(problem));
 }

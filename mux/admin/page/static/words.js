@@ -62,7 +62,7 @@ export function because(d) {
   const by = decider(d);
   const a = d.asked.findLast((p) => p.provider === by);
   if (a?.reason) {
-    return [[by, true], [` gave no answer: ${reasonText(a.reason)}. Its failure policy for that is ${a.policy}.`]];
+    return [[by, true], [` gave no answer (${a.reason.replaceAll('_', ' ')}), and its failure policy for that is ${a.policy}.`]];
   }
   const vote = d.answer === 'deny' ? { all: ' With strategy all, one who refuses is enough.', any: ' With strategy any, nobody else allowed it.' }[d.strategy] : '';
   return [[by, true], [`${{

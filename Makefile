@@ -4,8 +4,10 @@ GO      ?= go
 TOOL    := $(GO) tool -modfile=.tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN     := bin
-PROGRAMS := ./cmd/hookmux ./examples/go/every-hook ./examples/go/minimal ./examples/go/login ./examples/go/topics ./examples/go/presence ./plugins/forward-nats ./plugins/forward-kafka ./plugins/forward-sql ./plugins/forward-webhook ./plugins/presence-sql
-PROGRAMS += ./plugins/auth-jwt ./plugins/auth-sql ./plugins/authz-rules
+# The demo needs these; a newcomer should not wait for the drivers of all databases.
+DEMO     := ./cmd/hookmux ./examples/go/login ./examples/go/topics ./examples/go/presence
+PROGRAMS := $(DEMO) ./examples/go/every-hook ./examples/go/minimal $(patsubst %/main.go,./%,$(wildcard plugins/*/main.go))
+COMPILE  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/
 
 # The race detector needs a C compiler; without one the tests run all the same.
 HAVE_CC := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)
@@ -32,11 +34,13 @@ each-lane = @ready=$$($(LANE) ready $(LANES)) && for l in $$ready; do $(MAKE) --
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build hookmux and the example plugins into ./bin
+build: ## Build hookmux, the plugins and the example plugins into ./bin
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/ $(PROGRAMS)
+	$(COMPILE) $(PROGRAMS)
 
-demo: build ## See it work: a broker, hookmux, three plugins (ARGS=--once to end by itself)
+demo: ## See it work: a broker, hookmux, three plugins (ARGS=--once to end by itself)
+	@mkdir -p $(BIN)
+	$(COMPILE) $(DEMO)
 	$(BIN)/hookmux demo $(ARGS)
 
 fleet: build ## A thousand devices with logins, rules, presence and messages in SQLite (ARGS="--devices 100")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/admin"
 )
 
@@ -225,21 +226,11 @@ func printProvider(out io.Writer, s *admin.Status, p *admin.Provider, now time.T
 
 // policyWords says what most causes have, and then which have another.
 func policyWords(policy map[string]string) string {
-	causes := make(map[string][]string)
-	n := make(map[string]int64)
-	for _, cause := range slices.Sorted(maps.Keys(policy)) {
-		causes[policy[cause]] = append(causes[policy[cause]], cause)
-		n[policy[cause]]++
+	var p mux.Policies
+	for _, c := range mux.Causes() {
+		p[c], _ = mux.ParsePolicy(policy[c.String()])
 	}
-	text := ""
-	for word := range sortedByCount(n) {
-		if text == "" {
-			text = word
-		} else {
-			text += fmt.Sprintf(", %s if %s", word, strings.Join(causes[word], " or "))
-		}
-	}
-	return text
+	return policies(p)
 }
 
 // sortedByCount is the keys, those that there are most of first.

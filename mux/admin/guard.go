@@ -157,8 +157,11 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	form := kind == "application/x-www-form-urlencoded"
 	if form {
 		body.Token = r.PostFormValue("token")
-	} else if json.NewDecoder(r.Body).Decode(&body) != nil {
-		fail(w, "bad_request", `the token is expected as {"token": "…"}`)
+	} else {
+		_ = json.NewDecoder(r.Body).Decode(&body) // then there is no token
+	}
+	if body.Token == "" {
+		fail(w, "bad_request", `the token is expected as {"token": "…"} with Content-Type: application/json, or as a form's field token`)
 		return
 	}
 	if s := g.secret.Load(); s != nil {

@@ -164,7 +164,7 @@ func TestSessions(t *testing.T) {
 	if w := ask(h, "POST", "/login", form); w.Code != 303 || w.Header().Get("Location") != "/" || w.Header().Get("Set-Cookie") == "" {
 		t.Errorf("a form: %d %v", w.Code, w.Header())
 	}
-	for body, want := range map[string]int{`{"token":"wrong"}`: 401, `{"token":""}`: 401, `{}`: 401, `token`: 400, strings.Repeat("[", maxBody+1): 400} {
+	for body, want := range map[string]int{`{"token":"wrong"}`: 401, `{"token":""}`: 400, `{}`: 400, `token`: 400, strings.Repeat("[", maxBody+1): 400} {
 		w := ask(h, "POST", "/login", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(body)) })
 		if w.Code != want || w.Header().Get("Set-Cookie") != "" {
 			t.Errorf("%.20q: %d", body, w.Code)

@@ -45,7 +45,7 @@ func TestCompose(t *testing.T) {
 			}
 		}
 		target := s.Build.Target
-		if target != "" && !slices.ContainsFunc(instructions(t, "docker/Dockerfile"), func(in instruction) bool { return in.name == "FROM" && strings.HasSuffix(in.rest, " AS "+target) }) {
+		if target != "" && !slices.ContainsFunc(instructions("docker/Dockerfile"), func(in instruction) bool { return in.name == "FROM" && strings.HasSuffix(in.rest, " AS "+target) }) {
 			t.Errorf("%s: the Dockerfile has no target %s", name, target)
 		}
 	}

@@ -77,12 +77,16 @@ func output(t *testing.T, name string, args ...string) []byte {
 	return out
 }
 
-// installed is the tree that make install makes, once for all tests; they share it in treeDir.
+// installed is the tree that make install makes, once for all tests; the programs in it are
+// those of the image.
 var installed = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(treeDir, "root")
-	out, err := exec.Command("make", "-C", "..", "install", "DESTDIR="+dir, "VERSION=v0.0.0-test").CombinedOutput()
+	if err := buildStage("docker/Dockerfile", "/out", dir); err != nil {
+		return "", err
+	}
+	out, err := exec.Command("make", "-C", "..", "install-units", "DESTDIR="+dir).CombinedOutput()
 	if err != nil {
-		err = fmt.Errorf("%w\n%s", err, out)
+		err = fmt.Errorf("make install-units: %w\n%s", err, out)
 	}
 	return dir, err
 })
@@ -91,7 +95,7 @@ func installedTree(t *testing.T) string {
 	t.Helper()
 	dir, err := installed()
 	if err != nil {
-		t.Fatalf("make install: %v", err)
+		t.Fatal(err)
 	}
 	return dir
 }

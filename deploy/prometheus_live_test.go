@@ -127,14 +127,20 @@ func TestPrometheusSeesACrashingPlugin(t *testing.T) {
 	played := func(name string, b muxtest.Behaviour) config.Provider {
 		return config.Provider{Spec: mux.Spec{Name: name}, Command: muxtest.Command(t), Config: b.Config()}
 	}
+	good := played("good", muxtest.Behaviour{Protocol: 2, Hooks: hooks, Answer: "rewrite"})
+	bad := played("bad", muxtest.Behaviour{Protocol: 2, Do: muxtest.ExitAtStart})
+	bad.Delivery = mux.By(mux.Durable)
+	for _, name := range hooks {
+		h, _ := mux.HookByName(name)
+		bad.Hooks = append(bad.Hooks, mux.HookSpec{Hook: h})
+	}
 	log := newAnnounced(`msg="listening for operators" url=http://(\S+)`)
 	a := app.New(&config.Config{
 		Listen: "127.0.0.1:0",
 		Admin:  config.Admin{Listen: "127.0.0.1:0", Token: "sixteen-letters-", OpenMetrics: true},
-		Providers: []config.Provider{
-			played("good", muxtest.Behaviour{Protocol: 2, Hooks: hooks, Answer: "rewrite"}),
-			played("bad", muxtest.Behaviour{Protocol: 2, Hooks: hooks, Do: muxtest.ExitAtStart}),
-		},
+		Spool:  config.Spool{Dir: t.TempDir()},
+
+		Providers: []config.Provider{good, bad},
 	}, app.Options{
 		Log: slog.New(slog.NewTextHandler(log, nil)), Version: "test",
 		Host: host.Options{FirstDelay: 10 * time.Millisecond, QuarantineAfter: 3},

@@ -61,6 +61,8 @@ func TestAlerts(t *testing.T) {
 		`hookmux_breaker_state{instance="b",provider="login",breaker="client.authenticate",state="half-open"}`:                    "0x60",
 		`hookmux_lane_dropped_total{instance="b",provider="login",reason="lane_full"}`:                                            "500x60", // long ago
 		`hookmux_lane_dropped_total{instance="b",provider="login",reason="shutdown"}`:                                             "0+100x60",
+		`hookmux_spool_dead_letters{instance="b",provider="login"}`:                                                               "0x60",
+		`hookmux_spool_oldest_timestamp_seconds{instance="b",provider="login"}`:                                                   "0+60x60",
 		`hookmux_lane_events{instance="b",provider="login"}`:                                                                      "4000x60",
 		`hookmux_reloads_total{instance="b",outcome="failed"}`:                                                                    "1x60", // long ago
 		`hookmux_reloads_total{instance="b",outcome="done"}`:                                                                      "0+1x60",
@@ -146,6 +148,12 @@ func TestAlerts(t *testing.T) {
 	})
 	add(with(`hookmux_reloads_total{instance="a",outcome="failed"}`, "0x10 1x50"), "15m", map[string]fired{
 		"HookmuxReloadFailed": {of("outcome", "failed"), "A reload of hookmux.yaml failed"},
+	})
+	add(with(`hookmux_spool_oldest_timestamp_seconds{instance="a",provider="rules"}`, "60x60"), "20m", map[string]fired{
+		"HookmuxStoredLate": {of("provider", "rules"), "rules has not handled a stored event for 19m 0s"},
+	})
+	add(with(`hookmux_spool_dead_letters{instance="a",provider="rules"}`, "2x60"), "1m", map[string]fired{
+		"HookmuxDeadLetters": {of("provider", "rules"), "2 events are dead letters of rules"},
 	})
 	for _, g := range rules.Groups {
 		for _, r := range g.Rules {

@@ -83,6 +83,27 @@ func (s scrape) Brokers() (out []observe.BrokerState) {
 	return out
 }
 
+// storeAnswers is how long a scrape waits for a store to say what it has.
+const storeAnswers = 2 * time.Second
+
+// Stored implements observe.Source.
+func (s scrape) Stored() (out []observe.StoredState) {
+	store := s.a.openedSpool()
+	if store == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.a.life, storeAnswers)
+	defer cancel()
+	list, err := store.List(ctx)
+	if err != nil { // of which the store's own log tells
+		return nil
+	}
+	for _, i := range list {
+		out = append(out, observe.StoredState{Provider: i.Provider, Events: i.Events, Bytes: i.Bytes, Oldest: i.Oldest, DeadLetters: i.Dead})
+	}
+	return out
+}
+
 // recorder is who is told of events.
 func (a *App) recorder() mux.Recorder {
 	switch {

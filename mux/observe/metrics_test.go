@@ -70,6 +70,13 @@ func (state) Brokers() []observe.BrokerState {
 	return []observe.BrokerState{{Node: "emqx@a", Since: time.Unix(1700000000, 0), Missing: 1}}
 }
 
+func (state) Stored() []observe.StoredState {
+	return []observe.StoredState{
+		{Provider: "rules", Events: 7, Bytes: 800, Oldest: time.Unix(1700000000, 0), DeadLetters: 2},
+		{Provider: "done"},
+	}
+}
+
 func scrape(t testing.TB, m *observe.Metrics) string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -110,12 +117,20 @@ func TestMetrics(t *testing.T) {
 		`hookmux_redactions_total{provider="rules"} 5`,
 		`hookmux_broker_registered_timestamp_seconds{node="emqx@a"} 1.7e+09`,
 		`hookmux_broker_missing_hooks{node="emqx@a"} 1`,
+		`hookmux_spool_events{provider="rules"} 7`,
+		`hookmux_spool_bytes{provider="rules"} 800`,
+		`hookmux_spool_oldest_timestamp_seconds{provider="rules"} 1.7e+09`,
+		`hookmux_spool_dead_letters{provider="rules"} 2`,
+		`hookmux_spool_events{provider="done"} 0`,
 		`hookmux_reloads_total{outcome="failed"} 1`,
 		`hookmux_reloads_total{outcome="done"} 0`,
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("not there: %s", want)
 		}
+	}
+	if strings.Contains(got, `hookmux_spool_oldest_timestamp_seconds{provider="done"}`) {
+		t.Error("nothing is stored, and yet it has an age")
 	}
 	if strings.Contains(got, `provider="spare"`) {
 		t.Error("who was not needed was counted")

@@ -10,6 +10,8 @@ import (
 type Source interface {
 	Providers() []ProviderState
 	Brokers() []BrokerState
+	// Stored is what waits to be delivered durably; nil if that cannot be said now.
+	Stored() []StoredState
 }
 
 // ProviderState is how a provider is.
@@ -30,6 +32,14 @@ type BrokerState struct {
 	Missing int       // hooks that are wanted and that it does not send
 }
 
+// StoredState is what is stored for a provider.
+type StoredState struct {
+	Provider      string
+	Events, Bytes uint64
+	Oldest        time.Time // zero: nothing is stored
+	DeadLetters   uint64
+}
+
 // Statuses are what a provider can be doing.
 var Statuses = []string{"starting", "up", "restarting", "quarantined", "draining", "disabled", "stopped"}
 
@@ -48,6 +58,10 @@ var (
 	reverted      = desc("hookmux_reverted_changes_total", "Changes of messages that a provider was not granted and that were put back.", "provider", "change")
 	redactions    = desc("hookmux_redactions_total", "Requests from which something was taken out for a provider.", "provider")
 	registered    = desc("hookmux_broker_registered_timestamp_seconds", "When a broker last loaded hookmux.", "node")
+	storedEvents  = desc("hookmux_spool_events", "Events that are stored until a provider has handled them.", "provider")
+	storedBytes   = desc("hookmux_spool_bytes", "How large the events are that are stored for a provider.", "provider")
+	storedOldest  = desc("hookmux_spool_oldest_timestamp_seconds", "When the oldest event was stored that a provider has not handled; not there if there is none.", "provider")
+	deadLetters   = desc("hookmux_spool_dead_letters", "Events that a provider did not handle in all its tries, and that are put aside.", "provider")
 	missing       = desc("hookmux_broker_missing_hooks", "Hooks that are wanted and that a broker does not send, until it loads hookmux again.", "node")
 )
 
@@ -56,7 +70,7 @@ type stateCollector struct{ source Source }
 
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{laneEvents, laneBytes, laneDropped, breakerState, providerState, reverted, redactions, registered, missing} {
+	for _, d := range []*prometheus.Desc{laneEvents, laneBytes, laneDropped, breakerState, providerState, reverted, redactions, registered, missing, storedEvents, storedBytes, storedOldest, deadLetters} {
 		ch <- d
 	}
 }
@@ -94,7 +108,18 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		counter(redactions, p.Redacted, p.Name)
 	}
 	for _, b := range c.source.Brokers() {
-		gauge(registered, float64(b.Since.UnixMilli())/1000, b.Node)
+		gauge(registered, seconds(b.Since), b.Node)
 		gauge(missing, float64(b.Missing), b.Node)
 	}
+	for _, s := range c.source.Stored() {
+		gauge(storedEvents, float64(s.Events), s.Provider)
+		gauge(storedBytes, float64(s.Bytes), s.Provider)
+		gauge(deadLetters, float64(s.DeadLetters), s.Provider)
+		if !s.Oldest.IsZero() {
+			gauge(storedOldest, seconds(s.Oldest), s.Provider)
+		}
+	}
 }
+
+// seconds is t as Prometheus has it.
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

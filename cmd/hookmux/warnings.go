@@ -15,7 +15,7 @@ import (
 
 // warnings are what is right as a config and yet may not be what is meant.
 func (c *checkup) warnings() []string {
-	out := slices.Clone(c.problems)
+	out := append(slices.Clone(c.problems), c.inTheClear()...)
 	_, hasDefault := c.cfg.Default[mux.ClientAuthenticate]
 	if c.hooked(mux.ClientAuthenticate) && !hasDefault {
 		out = append(out, `a login about which no provider has an opinion is refused by EMQX 5.8 and

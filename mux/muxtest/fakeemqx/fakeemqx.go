@@ -289,7 +289,7 @@ func (e *EMQX) one(w http.ResponseWriter, r *http.Request, path []string) {
 		e.servers = slices.Delete(e.servers, i, i+1)
 		at := slices.IndexFunc(e.servers, func(s *server) bool { return s.name() == other })
 		e.servers = slices.Insert(e.servers, at+1, s)
-		w.WriteHeader(204)
+		w.WriteHeader(http.StatusNoContent)
 	case len(path) == 2 && path[1] == "hooks":
 		reply(w, 200, e.show(s)["hooks"])
 	case r.Method == http.MethodGet:
@@ -307,9 +307,9 @@ func (e *EMQX) one(w http.ResponseWriter, r *http.Request, path []string) {
 		s.gone = true
 		e.unload(s)
 		e.servers = slices.Delete(e.servers, i, i+1)
-		w.WriteHeader(204)
+		w.WriteHeader(http.StatusNoContent)
 	default:
-		w.WriteHeader(405)
+		w.WriteHeader(http.StatusMethodNotAllowed)
 	}
 }
 

@@ -85,7 +85,9 @@ func TestEMQXCannotBeAsked(t *testing.T) {
 		{"error of EMQX", e.URL, fakeemqx.Secret, "EMQX answers GET /nodes with 500 BAD_RPC: nodedown"},
 		{"nobody there", "http://" + l.Addr().String(), "wrong-secret", "nobody listens at http://127.0.0.1"},
 		{"no EMQX", answers(http.NotFound), "wrong-secret", "has no such path"},
-		{"redirection", answers(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere", http.StatusFound) }), "wrong-secret", "with https if it has TLS"},
+		{"redirection", answers(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere", http.StatusFound)
+		}), "wrong-secret", "with https if it has TLS"},
 		{"forbidden", answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), "wrong-secret", "it needs the role Administrator"},
 		{"not JSON", answers(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }), "wrong-secret", "is not EMQX's"},
 		{"unknown CA", overTLS.URL, "wrong-secret", "name its CA with --emqx-ca"},

@@ -40,7 +40,7 @@ providers:
 		for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
 			slog.New(h).Info("config", "it", v)
 		}
-		for _, form := range []string{secret, fmt.Sprintf("%x", secret), strings.Trim(fmt.Sprintf("%d", secret), "[]")} {
+		for _, form := range []string{secret, fmt.Sprintf("%x", secret), strings.Trim(fmt.Sprintf("%v", []byte(secret)), "[]")} {
 			if i := strings.Index(out.String(), form); i >= 0 {
 				t.Errorf("%T shows it: …%s", v, out.String()[max(0, i-200):i+len(form)])
 			}

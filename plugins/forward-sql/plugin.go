@@ -61,11 +61,12 @@ func (p *plugin) makeTable(ctx context.Context) error {
 	} else if !p.config.CreateTable {
 		return err
 	}
-	if err := p.table.create(ctx); err != nil {
-		return err
-	}
-	err := p.table.check(ctx)
+	created := p.table.create(ctx)
+	err := p.table.check(ctx) // another hookmux may have been first
 	p.made = err == nil
+	if err != nil && created != nil {
+		return created
+	}
 	return err
 }
 

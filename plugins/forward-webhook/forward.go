@@ -186,7 +186,7 @@ func (p *plugin) try(ctx context.Context, contentType string, body []byte) error
 		}
 		return err
 	}
-	defer res.Body.Close() //nolint:errcheck // it was read
+	defer res.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(res.Body, 200))
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20)) // so that the connection can be used again
 	if res.StatusCode/100 == 2 {

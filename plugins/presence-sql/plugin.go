@@ -85,8 +85,9 @@ func (p *plugin) makeTable(ctx context.Context) error {
 	}
 	err := p.table.check(ctx)
 	if err != nil && p.config.CreateTable {
-		if err = p.table.create(ctx); err == nil {
-			err = p.table.check(ctx)
+		created := p.table.create(ctx)
+		if err = p.table.check(ctx); err != nil && created != nil { // another hookmux may have been first
+			err = created
 		}
 	}
 	p.made = err == nil

@@ -73,7 +73,7 @@ func (p *process) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // the child has its own
+	defer log.Close()
 	p.cmd = exec.Command(muxtest.Command(p.t)[0])
 	p.cmd.Env = append(os.Environ(), envSidecar+"="+p.dir)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -85,7 +85,7 @@ func (p *process) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	defer cc.Close() //nolint:errcheck // it was for one call
+	defer cc.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	_, err = exhookv3.NewHookProviderClient(cc).OnProviderLoaded(ctx, &exhookv3.ProviderLoadedRequest{

@@ -151,7 +151,9 @@ providers:
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.start()
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
@@ -163,16 +165,15 @@ providers:
 	return s
 }
 
-func (s *stage) start() {
-	s.t.Helper()
+func (s *stage) start() error {
 	load := func() (*config.Config, error) { return config.Load(s.config) }
 	cfg, err := load()
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	exe, err := os.Executable()
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	s.app = app.New(cfg, app.Options{
 		Log: slog.New(slog.NewTextHandler(&s.log, nil)), Version: "v1.2.3-test", Reaper: []string{exe, "reaper"},
@@ -180,9 +181,10 @@ func (s *stage) start() {
 		Load: load, ConfigPath: s.config,
 	})
 	if err := s.app.Start(); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	<-s.app.Ready()
+	return nil
 }
 
 func (s *stage) stop() {
@@ -208,7 +210,10 @@ func (s *stage) control() http.Handler {
 	})
 	do("stop", func(string) { s.stop() })
 	do("start", func(string) {
-		s.start()
+		if err := s.start(); err != nil {
+			s.t.Error(err)
+			return
+		}
 		s.broker.Load(s.t, "5.10.1")
 	})
 	return h

@@ -69,5 +69,11 @@ async function source() {
   return text;
 }
 
+// hide has the page believe that nobody sees it, or somebody does again.
+export const hide = (page, hidden) => page.evaluate((is) => {
+  Object.defineProperty(document, 'hidden', { value: is, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}, hidden);
+
 // overflow is by how many pixels the page is wider than its window.
 export const overflow = (page) => page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth));

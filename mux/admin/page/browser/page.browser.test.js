@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import * as fake from './fake.js';
-import { accessible, happen, launch, narrow, open, overflow, token, url, wide } from './browser.js';
+import { accessible, happen, hide, launch, narrow, open, overflow, token, url, wide } from './browser.js';
 
 let browser;
 before(async () => {
@@ -110,6 +110,16 @@ on('the tail does not grow', { hash: '#tail' }, async (page) => {
   await happen('login', 'the-last');
   await page.locator('#tail tr').filter({ hasText: 'the-last' }).waitFor();
   assert.equal(await page.locator('#tail tr').count(), 200);
+
+  // Hidden it follows nothing, and says so when it is back.
+  await hide(page, true);
+  await happen('login', 'unseen');
+  await hide(page, false);
+  await page.locator('#tail .gap').filter({ hasText: 'not followed while the page was hidden' }).waitFor();
+  await page.getByText('Following.').waitFor();
+  await happen('login', 'seen-again');
+  await page.locator('#tail tr').filter({ hasText: 'seen-again' }).waitFor();
+  assert.equal(await page.locator('#tail tr').filter({ hasText: 'unseen' }).count(), 0);
 });
 
 on('restart, drain, enable, disable, reload: asked first, and what came of it', {}, async (page) => {
@@ -329,18 +339,14 @@ on('a hidden page asks nothing', {}, async (page) => {
   await page.locator('#brokers > *').first().waitFor();
   let asked = 0;
   page.on('request', () => asked++);
-  const hide = (hidden) => page.evaluate((is) => {
-    Object.defineProperty(document, 'hidden', { value: is, configurable: true });
-    document.dispatchEvent(new Event('visibilitychange'));
-  }, hidden);
   await page.clock.install();
-  await hide(true);
+  await hide(page, true);
   await page.clock.runFor(60_000);
   const before = asked; // one may have been under way
   await page.clock.runFor(60_000);
   assert.equal(asked, before);
   const next = page.waitForRequest('**/v1/status');
-  await hide(false);
+  await hide(page, false);
   await next;
 });
 

@@ -123,7 +123,7 @@ export function confirm({ title, text, yes, danger = false, act }) {
   byId('confirm-text').replaceChildren(...text);
   button.textContent = yes;
   button.className = danger ? 'danger' : 'primary';
-  button.disabled = false;
+  button.removeAttribute('aria-disabled');
   error.textContent = '';
   dialog.returnValue = 'no';
   const { signal } = abort;
@@ -137,8 +137,12 @@ export function confirm({ title, text, yes, danger = false, act }) {
     error.textContent = '';
     try {
       await act();
-      dialog.close('yes');
+      if (!signal.aborted) dialog.close('yes');
     } catch (err) {
+      if (signal.aborted) { // somebody closed it, and may be asked something else by now
+        toast(`${title} ${err.message}`, { bad: true });
+        return;
+      }
       error.textContent = err.message;
       button.textContent = 'Try again';
     }

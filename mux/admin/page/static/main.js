@@ -48,7 +48,7 @@ function arrive(focus = true) {
   if (!state) return; // the first answer arrives here again
   draw();
   if (view === 'trail') trail.trail(fillForm('trail-form', query), trouble, state.status);
-  if (view === 'tail') tail.tail(fillForm('tail-form', query), () => logOut());
+  if (view === 'tail') tail.tail(fillForm('tail-form', query), logOut);
   // After a click the focus would stay in what is hidden now.
   if (focus) byId(`${view}-title`).focus({ preventScroll: true });
   if (focus) scrollTo(0, 0);
@@ -302,7 +302,7 @@ document.addEventListener('visibilitychange', () => {
     tail.leave();
   } else {
     poll();
-    if (where().view === 'tail' && !loggedOut) arrive(false);
+    if (where().view === 'tail' && !loggedOut) tail.resume(logOut);
   }
 });
 

@@ -23,9 +23,14 @@ export function tail(q, denied) {
   leave();
   query = q;
   if (last !== JSON.stringify(q)) empty();
-  else if (byId('tail').children.length) byId('tail').prepend(gap('not followed while the page showed something else'));
+  else if (byId('tail').children.length) byId('tail').prepend(gap('not followed while the page was hidden, or showed something else'));
   last = JSON.stringify(q);
   connect(denied, 1000);
+}
+
+// resume goes on with what was followed last.
+export function resume(denied) {
+  if (last && !following) tail(JSON.parse(last), denied);
 }
 
 // leave ends the tail; what is in the list stays.

@@ -18,7 +18,7 @@ import (
 // operators is where hookmux listens for operators.
 func (s *sidecar) operators(t *testing.T) string {
 	t.Helper()
-	at := regexp.MustCompile(`url=(https?://127\.0\.0\.1:[0-9]+)`).FindStringSubmatch(s.log.tail(1 << 20))
+	at := regexp.MustCompile(`listening for operators" url=(https?://127\.0\.0\.1:[0-9]+)`).FindStringSubmatch(s.log.tail(1 << 20))
 	if at == nil {
 		t.Fatal("the log does not say where it listens for operators")
 	}

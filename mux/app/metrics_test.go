@@ -7,13 +7,18 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
 
 	"github.com/hookmux/hookmux/mux"
 	"github.com/hookmux/hookmux/mux/admin"
 	"github.com/hookmux/hookmux/mux/app"
 	"github.com/hookmux/hookmux/mux/config"
 	"github.com/hookmux/hookmux/mux/muxtest"
+	"github.com/hookmux/hookmux/proto/handshake"
 )
 
 // scraper gives the lines of /metrics of a hookmux whose admin socket this is.
@@ -103,4 +108,53 @@ func TestMetricsOfACrashingPlugin(t *testing.T) {
 			return !strings.Contains(strings.Join(scrape(), "\n"), `provider="bad"`)
 		})
 	})
+}
+
+// spans takes traces as a collector does, and keeps the names.
+type spans struct {
+	collector.UnimplementedTraceServiceServer
+	mu    sync.Mutex
+	names []string
+}
+
+func (s *spans) Export(_ context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, rs := range req.GetResourceSpans() {
+		for _, ss := range rs.GetScopeSpans() {
+			for _, span := range ss.GetSpans() {
+				s.names = append(s.names, span.GetName())
+			}
+		}
+	}
+	return new(collector.ExportTraceServiceResponse), nil
+}
+
+// What is traced has reached the collector when hookmux has stopped.
+func TestTracesOfAPlugin(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got spans
+	server := grpc.NewServer()
+	collector.RegisterTraceServiceServer(server, &got)
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(server.Stop)
+	login := plugin(t, "login", muxtest.Behaviour{Protocol: handshake.Stream, Hooks: []string{"client.authenticate", "message.delivered"}, Answer: "allow"})
+	s := start(t, config.Config{
+		Providers: []config.Provider{login},
+		Tracing:   config.Tracing{Endpoint: "http://" + l.Addr().String(), Sample: 1},
+	}, nil)
+	broker := muxtest.NewBroker(t, s.Addr(), mux.V3)
+	s.allows(t, broker, true)
+	broker.Delivered(t, "c", 0)
+	s.stop()
+	got.mu.Lock()
+	defer got.mu.Unlock()
+	slices.Sort(got.names)
+	if !slices.Equal(got.names, []string{"client.authenticate", "login", "login", "message.delivered"}) {
+		t.Errorf("spans %q", got.names)
+	}
 }

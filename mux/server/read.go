@@ -35,8 +35,8 @@ func (e *tooLarge) Error() string {
 }
 
 // receive reads a request. One that is larger than limit is not kept, which is the
-// error *tooLarge. dec is gRPC's way to read it, which a compressed one takes: no
-// broker compresses, and a gRPC error is what it gets when it is too large.
+// error *tooLarge. dec is gRPC's way to read it, which a compressed one takes, and which
+// keeps it until it is whole: no broker compresses.
 func receive(ctx context.Context, limit int, dec func(any) error) (body []byte, err error) {
 	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(transportStream)
 	if ok {
@@ -46,6 +46,9 @@ func receive(ctx context.Context, limit int, dec func(any) error) (body []byte, 
 	if !ok {
 		var m rawcodec.Message
 		err := dec(&m)
+		if err == nil && len(m) > limit {
+			return nil, &tooLarge{int64(len(m)), limit}
+		}
 		return m, err
 	}
 	header := make([]byte, 5) // compressed or not, and the length

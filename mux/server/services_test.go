@@ -93,6 +93,16 @@ func TestCompressedRequestIsUnderstood(t *testing.T) {
 	}
 }
 
+// What is small only while it is compressed is too large.
+func TestCompressedRequestThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	client := exhookv3.NewHookProviderClient(dial(t, serveWith(t, newMux(t, mux.Spec{}, &conn{}), Options{Limits: Limits{Message: 64 << 10}})))
+	resp, err := client.OnMessagePublish(t.Context(), &exhookv3.MessagePublishRequest{Message: &exhookv3.Message{Payload: make([]byte, 10<<20)}}, grpc.UseCompressor(gzip.Name))
+	if err != nil || resp.Type != exhookv3.ValuedResponse_STOP_AND_RETURN || resp.GetMessage().GetHeaders()["allow_publish"] != "false" {
+		t.Errorf("%v, %v", resp, err)
+	}
+}
+
 func TestStop(t *testing.T) {
 	t.Parallel()
 	for _, patient := range []bool{true, false} {

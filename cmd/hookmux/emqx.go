@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -226,6 +227,7 @@ The API key is made in EMQX's dashboard under System, API Key.`,
 		}
 		if hookmux != nil {
 			r.Window = window{hookmux}
+			r.Known = slices.Sorted(maps.Keys(ours.Nodes))
 		} else {
 			fmt.Fprintf(cmd.ErrOrStderr(), "hookmux itself cannot be asked, so only the settings are looked at: %v\n", ours.Unreachable)
 		}

@@ -95,6 +95,9 @@ type Registration struct {
 	Hooks  []Hook // that hookmux wants; nil: not known, only the settings count
 	// Window is hookmux; nil: it cannot be asked, and nothing is replaced that runs.
 	Window Window
+	// Known are the nodes that have loaded this hookmux. Beside each node there may be
+	// one of its own.
+	Known  []string
 	DryRun bool
 	// Force has an entry replaced that is as it should be, for another certificate.
 	Force bool
@@ -245,6 +248,9 @@ func (r *Registration) replace(ctx context.Context, old *Server, others bool, no
 	if err := r.keepsCertificates(old); err != nil {
 		return err
 	}
+	if others := slices.DeleteFunc(nodeNames(nodes), func(n string) bool { return slices.Contains(r.Known, n) }); len(others) > 0 {
+		r.Say("%s did not load this hookmux, but perhaps one beside it, which is not told that events come twice for a moment: there they count twice", strings.Join(others, ", "))
+	}
 	r.Say("%s takes over from %s: it is loaded first, then %s goes, and events that come twice meanwhile count once", next, old.Name, old.Name)
 	if r.DryRun {
 		return nil
@@ -305,7 +311,7 @@ func (r *Registration) await(ctx context.Context, name string, nodes []Node, win
 			if err != nil && ctx.Err() == nil {
 				return err
 			}
-			missing = slices.DeleteFunc(slices.Clone(all), func(n string) bool { return slices.Contains(loaded, n) })
+			missing = slices.DeleteFunc(slices.Clone(all), func(n string) bool { return slices.Contains(loaded, n) || !slices.Contains(r.Known, n) })
 		}
 		if len(missing) == 0 {
 			r.Say("%s is loaded on %s", name, strings.Join(all, ", "))

@@ -95,7 +95,16 @@ func (s *said) String() string { return strings.Join(s.lines, "\n") }
 func registration(t *testing.T, e *fakeemqx.EMQX, h *hookmux) (*emqx.Registration, *said) {
 	t.Helper()
 	s := new(said)
+	status, err := h.admin.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []string
+	for _, b := range status.Brokers {
+		known = append(known, b.Node)
+	}
 	return &emqx.Registration{
+		Known:  known,
 		Client: client(t, e.URL, fakeemqx.Secret, nil), Window: h, Say: s.say, Hooks: h.hooks(t),
 		Wanted: emqx.Wanted{Name: "hookmux", DefaultURL: "http://" + h.Addr(), Least: 4 * time.Second},
 	}, s
@@ -264,6 +273,22 @@ func counts(t *testing.T, record, hook string) map[string]int {
 		}
 	}
 	return times
+}
+
+// With a hookmux beside each node, the one that is asked waits for its own node only.
+func TestReregisterBesideEachNode(t *testing.T) {
+	t.Parallel()
+	h := startHookmux(t, provider(t, "login", muxtest.Behaviour{Hooks: []string{"client.authorize"}, Answer: "allow"}))
+	e := fakeemqx.Start(t, "5.8.8", "emqx@a", "emqx@b")
+	r, _ := registration(t, e, h)
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, out := registration(t, e, h)
+	r.Known, r.Force = []string{"emqx@a"}, true
+	if err := r.Run(t.Context()); err != nil || !slices.Equal(e.Names(), []string{"hookmux-2"}) || !strings.Contains(out.String(), "emqx@b did not load this hookmux") {
+		t.Errorf("%v, %q\n%s", err, e.Names(), out)
+	}
 }
 
 // When it fails half-way, what ran before runs, and hookmux knows that it is over.

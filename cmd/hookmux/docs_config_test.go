@@ -63,7 +63,7 @@ var keysOfEMQX = []string{
 	"exhook.servers", "exhook", "servers", "name", "enable", "url", "request_timeout", "failed_action", "auto_reconnect", "pool_size",
 	"ssl", "ssl.enable", "ssl.cacertfile", "ssl.certfile", "ssl.keyfile", "ssl.verify", "ssl.server_name_indication",
 	"cacertfile", "certfile", "keyfile", "verify", "server_name_indication",
-	"authorization", "authorization.sources", "authorization.no_match", "authorization.deny_action", "authorization.cache", "authentication", "sources", "no_match",
+	"authorization", "authorization.sources", "authorization.no_match", "authorization.deny_action", "authorization.cache", "authorization.cache.enable", "authentication", "sources", "no_match",
 }
 
 // checkHOCON knows enough of HOCON to find a misspelled key and a missing bracket.

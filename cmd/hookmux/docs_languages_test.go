@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -77,7 +79,8 @@ func checkJavaScript(t *testing.T, b *block) error {
 	return err
 }
 
-// checkTypeScript parses with the compiler of the Node SDK's lane, where it is installed.
+// checkTypeScript looks for mistakes of syntax (TS1…) with the compiler of the Node SDK's lane,
+// where that is installed.
 func checkTypeScript(t *testing.T, b *block) error {
 	l, err := lanes.Find(t.Context(), "node")
 	if err != nil {
@@ -87,15 +90,20 @@ func checkTypeScript(t *testing.T, b *block) error {
 		t.Logf("%v is not checked: %v", b, err)
 		return nil
 	}
-	const parse = `
-const ts = require(process.argv[1]);
-const text = require("fs").readFileSync(process.argv[2], "utf8");
-const { diagnostics } = ts.transpileModule(text, { reportDiagnostics: true, compilerOptions: { target: "esnext", module: "esnext" } });
-for (const d of diagnostics) console.error(ts.flattenDiagnosticMessageText(d.messageText, "\n"));
-process.exit(diagnostics.length);`
-	return with(t, "node", "snippet.ts", b.text, func(_ lanes.Lane, file string) []string {
-		return []string{l.Program, "-e", parse, filepath.Join(l.Dir, "node_modules", "typescript"), file}
-	})
+	file := filepath.Join(t.TempDir(), "snippet.ts")
+	if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(l.Dir, "node_modules", ".bin", "tsc"), "--noEmit", "--noResolve", "--target", "esnext", file)
+	cmd.Dir = filepath.Dir(file)
+	out, _ := cmd.CombinedOutput() // which has what the block takes from elsewhere, too
+	if wrong := regexp.MustCompile(`(?m)^.*error TS(1|[5-9])\d{3}: .*$`).FindAll(out, -1); wrong != nil {
+		return fmt.Errorf("%s", bytes.Join(wrong, []byte("\n")))
+	}
+	if !bytes.Contains(out, []byte("error TS2")) && len(out) > 0 {
+		return fmt.Errorf("tsc: %s", out)
+	}
+	return nil
 }
 
 // parseJava parses a file, and resolves nothing.

@@ -231,12 +231,13 @@ func checkMake(args []string) error {
 	}
 	for i, arg := range args {
 		if value, ok := strings.CutPrefix(arg, "ARGS="); ok {
-			command := map[string]string{"demo": "demo", "bench-e2e": "bench"}[args[0]]
-			if i == 0 || command == "" {
+			if i == 0 || !strings.Contains(recipeOf(rules.String(), args[0]), "$(ARGS)") {
 				return errors.New("ARGS is not for this target")
 			}
-			if err := checkHookmux(append([]string{command}, strings.Fields(value)...)); err != nil {
-				return err
+			if command := map[string]string{"demo": "demo", "bench-e2e": "bench"}[args[0]]; command != "" {
+				if err := checkHookmux(append([]string{command}, strings.Fields(value)...)); err != nil {
+					return err
+				}
 			}
 			continue
 		}
@@ -245,6 +246,12 @@ func checkMake(args []string) error {
 		}
 	}
 	return nil
+}
+
+func recipeOf(rules, target string) string {
+	_, recipe, _ := strings.Cut("\n"+rules, "\n"+target+":")
+	recipe, _, _ = strings.Cut(recipe, "\n\n")
+	return recipe
 }
 
 // checkRoutes fails when the admin API has no such path as curl is to ask.

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hookmux/hookmux/mux/muxtest/lanes"
 )
 
 // root is the way from this folder to the repository's.
@@ -95,6 +97,11 @@ func TestReadmeHasTheExample(t *testing.T) {
 	}
 }
 
+// laneOf is whose tools check a kind.
+//
+//nolint:gochecknoglobals // a constant table
+var laneOf = map[string]string{"python": "python", "js": "node", "ts": "node", "java": "java"}
+
 // A fence that is not closed, or of no kind, is found, and so is a wrong block of each kind.
 func TestBrokenSnippetsAreFound(t *testing.T) {
 	t.Parallel()
@@ -117,11 +124,20 @@ func TestBrokenSnippetsAreFound(t *testing.T) {
 		{"go", "x := sdk.Nothing", "sdk.Nothing"},
 		{"go", "func (p *plugin) Pure() []sdk.Hok { return nil }", "sdk.Hok"},
 		{"go", "package main\n\nfunc main() { x }", "undefined: x"},
+		{"python", "def f(:", "SyntaxError"},
+		{"js", "class {{", "SyntaxError"},
+		{"java", "class X {", "reached end of file"},
+		{"ts", "const x: = 1;", "error TS1"},
 		{"conf", "nowhere to be found", "no file"},
 	} {
 		check := checkers[c.kind]
 		if check == nil {
 			check = checkCopied
+		}
+		if lane := laneOf[c.kind]; lane != "" {
+			if _, err := lanes.Find(t.Context(), lane); err != nil {
+				continue
+			}
 		}
 		err := check(t, &block{file: "README.md", line: 1, kind: c.kind, text: c.text + "\n"})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -209,7 +225,7 @@ func checkCopied(_ *testing.T, b *block) error {
 			return err
 		case d.IsDir() && (d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && path != dir):
 			return filepath.SkipDir
-		case d.IsDir() || strings.HasSuffix(path, ".md"):
+		case !d.Type().IsRegular() || strings.HasSuffix(path, ".md"):
 			return nil
 		}
 		text, err := os.ReadFile(path)

@@ -44,8 +44,8 @@ func TestReleaseIsReproducible(t *testing.T) {
 		t.Error("the two archives differ")
 	}
 	// The compiler's cache knows the files by their content, so once without it.
-	program := filepath.Join(t.TempDir(), "hookmux")
-	args := buildArgs(version, program, "./cmd/hookmux")
+	program := filepath.Join(t.TempDir(), "forward-nats")
+	args := buildArgs(version, program, "./plugins/forward-nats")
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{args[0], "-a"}, args[1:]...)...)
 	cmd.Dir = second
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=", "GOAMD64=v1")
@@ -56,7 +56,7 @@ func TestReleaseIsReproducible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(again, unpack(t, one)[name+"/hookmux"]) {
+	if !bytes.Equal(again, unpack(t, one)[name+"/plugins/forward-nats"]) {
 		t.Error("the compiler does not give the same bytes again")
 	}
 

@@ -134,7 +134,7 @@ func hookProvider(p *mux.Provider, w mux.HookSpec) admin.HookProvider {
 	spec := p.Spec()
 	out := admin.HookProvider{
 		Name: spec.Name, Topics: append([]string{}, w.Topics...), TimeoutMs: spec.Timeout.Milliseconds(),
-		Pure: w.Pure, Observe: spec.Observe && w.Hook.Valued(), Delivery: spec.Delivery.String(),
+		Pure: w.Pure, Observe: spec.Observe && w.Hook.Valued(), Delivery: spec.Delivery[w.Hook].String(),
 	}
 	if spec.Pure != nil {
 		out.Pure = *spec.Pure && w.Hook.Valued()

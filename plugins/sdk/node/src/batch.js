@@ -9,6 +9,7 @@ import { BYTES, Malformed, Reader, varint } from "./protobuf.js";
  * @property {number} timeout in microseconds; 0: no limit
  * @property {Buffer} key
  * @property {Buffer} request
+ * @property {string} eventId of a durable notification, or ""
  */
 
 /** @type {Buffer} */
@@ -59,7 +60,7 @@ export class EventsReader {
  * @returns {Event}
  */
 function readEvent(r) {
-  const e = { id: /** @type {number | bigint} */ (0), hook: 0, timeout: 0, key: none, request: none };
+  const e = { id: /** @type {number | bigint} */ (0), hook: 0, timeout: 0, key: none, request: none, eventId: "" };
   for (let tag = r.next(); tag !== 0; tag = r.next()) {
     switch (tag) {
       case 8:
@@ -76,6 +77,9 @@ function readEvent(r) {
         break;
       case 42:
         e.request = r.bytes();
+        break;
+      case 50:
+        e.eventId = r.bytes().toString();
         break;
       default:
         r.skip();

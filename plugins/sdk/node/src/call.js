@@ -27,9 +27,11 @@ export class Call {
   /**
    * @param {string} hook
    * @param {number} deadline when its time is over, on the clock of performance.now; Infinity: never
+   * @param {string} eventId of a durable notification
    */
-  constructor(hook, deadline) {
+  constructor(hook, deadline, eventId) {
     this.hook = hook;
+    this.eventId = eventId;
     this.until = deadline;
   }
 

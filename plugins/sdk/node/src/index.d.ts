@@ -16,6 +16,12 @@ export interface Call {
   /** The hook, as the broker names it: "message.publish". */
   readonly hook: string;
   /**
+   * Names a notification that is delivered durably (`delivery: durable`): the same in
+   * every attempt to deliver it, also after restarts, so that a method can tell a
+   * repetition. Empty for all other events.
+   */
+  readonly eventId: string;
+  /**
    * Milliseconds that are left; later answers count for nothing. Infinity if there is
    * no limit.
    */

@@ -171,7 +171,7 @@ class Stream {
       this.replies.error(e, `${row.method}: canceled before it began`);
       return undefined;
     }
-    const call = new Call(row.hook, e.timeout ? since + e.timeout / 1000 : Infinity);
+    const call = new Call(row.hook, e.timeout ? since + e.timeout / 1000 : Infinity, e.eventId);
     let answer;
     try {
       answer = method(e.request, call);

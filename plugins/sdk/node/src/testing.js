@@ -39,7 +39,7 @@ async function run(plugin, row, some, { timeout = Infinity, signal }) {
   if (!plugin[row.method]) throw new Error(`the plugin has no method ${row.method}, so hookmux never calls it`);
   const request = fill(row.empty(), some, row.method);
   const { result } = request;
-  const call = new Call(row.hook, performance.now() + timeout);
+  const call = new Call(row.hook, performance.now() + timeout, "");
   const cancel = () => call.cancel();
   if (signal?.aborted) cancel();
   signal?.addEventListener("abort", cancel);

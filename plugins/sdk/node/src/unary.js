@@ -32,7 +32,7 @@ function run(row, method, calls, rpc, reply) {
     return;
   }
   const deadline = rpc.getDeadline(); // a Date, or Infinity
-  const call = new Call(row.hook, Number(deadline) - Date.now() + performance.now());
+  const call = new Call(row.hook, Number(deadline) - Date.now() + performance.now(), `${rpc.metadata.get("hookmux-event-id")[0] ?? ""}`);
   calls.enter();
   const end = () => {
     call.end();

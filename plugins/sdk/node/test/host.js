@@ -104,7 +104,7 @@ class Stream {
 
   /**
    * Sends events in one batch.
-   * @param {{ hook: keyof typeof hooks, request: object, key?: string, timeout?: number }[]} events timeout in milliseconds
+   * @param {{ hook: keyof typeof hooks, request: object, key?: string, timeout?: number, eventId?: string }[]} events timeout in milliseconds
    * @returns {{ id: number, reply: Promise<Reply> }[]}
    */
   send(...events) {
@@ -114,7 +114,7 @@ class Stream {
     });
     this.call.write(encode("Events", {
       events: sent.map(({ id, e }) => ({
-        id, hook: hooks[e.hook], timeoutUs: (e.timeout ?? 0) * 1000, key: Buffer.from(e.key ?? ""), request: encode(`${e.hook.slice(2)}Request`, e.request),
+        id, hook: hooks[e.hook], timeoutUs: (e.timeout ?? 0) * 1000, key: Buffer.from(e.key ?? ""), eventId: e.eventId ?? "", request: encode(`${e.hook.slice(2)}Request`, e.request),
       })),
     }));
     return sent;

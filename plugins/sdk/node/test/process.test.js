@@ -90,6 +90,8 @@ test("app protocol 2: decisions do not wait for each other", async (t) => {
   assert.equal(decode("ValuedResponse", (await mallory.reply).answer ?? Buffer.alloc(0)).boolResult, false);
   assert.equal((await failing.reply).error, "onClientAuthenticate: out of cheese");
   assert.equal((await decide.send(event("throw null"))[0].reply).error, "onClientAuthenticate: [Object: null prototype] { a: 1 }");
+  const [durable] = decide.send({ ...event("event id"), eventId: "e-1" });
+  assert.equal((await durable.reply).error, "onClientAuthenticate: e-1");
   assert.equal((await decide.send(event("throw", ""))[0].reply).error, "onClientAuthenticate: failed without saying why");
   decide.send(event("open", "g"));
   await gate.reply;

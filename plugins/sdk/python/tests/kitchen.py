@@ -52,6 +52,8 @@ class Kitchen(Notes, hookmux.Plugin):
                 sys.exit(3)
             case "none":
                 return None  # type: ignore[return-value]
+            case "event id":
+                raise ValueError(f"{hookmux.event_id()!r}")
             case "remaining":
                 raise ValueError(f"{hookmux.remaining()}")
             case "barrier":

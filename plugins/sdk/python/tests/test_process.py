@@ -97,6 +97,10 @@ def test_an_exception_is_that_calls_error(either: Protocol) -> None:
     assert either.ask(auth("allow")).bool_result
 
 
+def test_no_event_id(either: Protocol) -> None:
+    assert either.error(auth("event id")).endswith("''")
+
+
 def test_time(either: Protocol) -> None:
     assert 18 < float(either.error(auth("remaining"), 20).split()[-1]) <= 20
     with pytest.raises((LookupError, grpc.RpcError)):

@@ -49,6 +49,30 @@ class Context:
         self.replied += len(batch.replies) + len(batch.done)
 
 
+def test_a_durable_event_has_its_id() -> None:
+    seen = []
+
+    class Sees(Held):
+        def __call__(self, call: Call) -> bytes:
+            seen.append(call.event_id)
+            return b""
+
+    class One(Context):
+        async def read(self) -> Any:
+            if not self.left:
+                return grpc.aio.EOF
+            self.left -= 1
+            event = wire.Event(id=1, hook=wire.HOOK_CLIENT_CONNECT, request=b"x", event_id="e-1")
+            return wire.Events(events=[event]).SerializeToString()
+
+    async def run() -> None:
+        methods: Any = {wire.HOOK_CLIENT_CONNECT: Sees()}
+        await streams.Notifications(methods, lambda method, call: None).serve(One(1, 1))  # type: ignore[arg-type,return-value]
+
+    asyncio.run(run())
+    assert seen == ["e-1"]
+
+
 @pytest.mark.parametrize(
     ("kind", "size", "under_way"),
     [

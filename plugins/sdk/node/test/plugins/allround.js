@@ -26,6 +26,7 @@ class AllRound extends Plugin {
     const { username, password } = r.clientinfo;
     switch (username) {
       case "throw": throw new Error(password);
+      case "event id": throw new Error(call.eventId);
       case "throw null": throw Object.assign(Object.create(null), { a: 1 });
       case "nothing": return /** @type {any} */ (undefined);
       case "wait":

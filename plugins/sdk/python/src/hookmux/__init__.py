@@ -48,7 +48,7 @@ from ._proto.exhook_pb2 import (
     TopicFilter,
 )
 from .answers import Access, Answer, AnswerError, allow, deny, drop, no_opinion, pass_, rewrite
-from .call import canceled, remaining
+from .call import canceled, event_id, remaining
 from .config import ConfigError
 from .hooks import Plugin, PluginError
 from .run import serve
@@ -102,6 +102,7 @@ __all__ = [
     "covers",
     "deny",
     "drop",
+    "event_id",
     "no_opinion",
     "pass_",
     "remaining",

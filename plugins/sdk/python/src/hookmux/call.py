@@ -11,11 +11,12 @@ DAY_US = 24 * 3600 * 1_000_000
 class Call:
     """One event under way."""
 
-    __slots__ = ("canceled", "deadline", "id", "request", "timeout_us")
+    __slots__ = ("canceled", "deadline", "event_id", "id", "request", "timeout_us")
 
-    def __init__(self, request: bytes, id: int = 0, timeout_us: int = 0) -> None:
+    def __init__(self, request: bytes, id: int = 0, timeout_us: int = 0, event_id: str = "") -> None:
         self.request = request
         self.id = id
+        self.event_id = event_id  # of a durable notification
         self.timeout_us = timeout_us  # until begin has been called
         self.deadline: float | None = None  # of time.monotonic
         self.canceled = False
@@ -41,6 +42,16 @@ def remaining() -> float | None:
     """
     call = current.get()
     return None if call is None else call.remaining()
+
+
+def event_id() -> str:
+    """The id of the notification that the asking method is called for, if it is delivered durably.
+
+    It is the same in every attempt to deliver it (``delivery: durable``), also after restarts, so
+    that a method can tell a repetition. It is empty for all other events.
+    """
+    call = current.get()
+    return "" if call is None else call.event_id
 
 
 def canceled() -> bool:

@@ -72,7 +72,7 @@ class Stream:
 
     def enter(self, e: wire.Event) -> tuple[Method, Call] | None:
         """Take an event in; None: it is answered already."""
-        call = Call(e.request, e.id, e.timeout_us)
+        call = Call(e.request, e.id, e.timeout_us, e.event_id)
         self.calls[call.id] = call
         self._bytes += len(call.request)
         method = self.methods.get(e.hook)

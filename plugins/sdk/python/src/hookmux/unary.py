@@ -17,6 +17,7 @@ from .workers import Workers
 
 SERVICE = "emqx.exhook.v3.HookProvider"
 _NOTIFY_WORKERS = 64
+_EVENT_ID = "hookmux-event-id"
 
 
 class Unary:
@@ -44,7 +45,11 @@ class Unary:
             self._under_way += 1
             self._idle.clear()
             left = context.time_remaining()
-            call = Call(request, timeout_us=0 if left is None else max(1, int(left * 1e6)))
+            call = Call(
+                request,
+                timeout_us=0 if left is None else max(1, int(left * 1e6)),
+                event_id=next((v for k, v in context.invocation_metadata() or () if k == _EVENT_ID), ""),
+            )
             call.begin()
             try:
                 return await asyncio.wrap_future(self._start(method, call, workers))

@@ -19,6 +19,14 @@ public interface Context {
    */
   void onCancel(Runnable action);
 
+  /**
+   * Names a notification that is delivered durably ({@code delivery: durable}): the same in every attempt
+   * to deliver it, also after restarts, so that a hook can tell a repetition. Empty for all other events.
+   */
+  default String eventId() {
+    return "";
+  }
+
   /** A context for unit tests that ends after that time, or when its deadline is asked for. */
   static Context within(Duration time) {
     return new CallContext(System.nanoTime() + time.toNanos(), null);

@@ -167,13 +167,12 @@ final class Serving {
     String name = "emqx.exhook.v3.HookProvider";
     ServerServiceDefinition.Builder service = ServerServiceDefinition.builder(name);
     for (Hook hook : Hook.values()) {
-      UnaryCall.Answerer answerer = UnaryCall.events(hook, handler);
       service.addMethod(Wire.method(name, hook.rpc(), MethodType.UNARY), (call, headers) -> {
         if (!inFlight.enter()) {
           call.close(Status.UNAVAILABLE.withDescription("the plugin is stopping"), new Metadata());
           return new ServerCall.Listener<>() {};
         }
-        return new UnaryCall(call, answerer) {
+        return new UnaryCall(call, UnaryCall.events(hook, handler, headers)) {
           @Override
           public void onComplete() {
             inFlight.leave(1);

@@ -10,6 +10,7 @@ final class StreamEvent extends CallContext {
   final int bytes;
   private final EventStream stream;
   private final long timeoutMicros;
+  private final String eventId;
   private ByteString request; // a view into the batch it came in
 
   StreamEvent(EventStream stream, ScheduledExecutorService timer, io.github.hookmux.plugin.v1.Event e) {
@@ -18,8 +19,14 @@ final class StreamEvent extends CallContext {
     this.id = e.getId();
     this.hook = Hook.of(e.getHookValue());
     this.timeoutMicros = e.getTimeoutUs();
+    this.eventId = e.getEventId();
     this.request = e.getRequest();
     this.bytes = request.size();
+  }
+
+  @Override
+  public String eventId() {
+    return eventId;
   }
 
   void startClock(long now) {

@@ -11,6 +11,7 @@ import java.util.concurrent.TimeUnit;
 
 /** One call of app protocol 1, in a thread of its own. */
 class UnaryCall extends ServerCall.Listener<ByteString> {
+  private static final Metadata.Key<String> EVENT_ID = Metadata.Key.of("hookmux-event-id", Metadata.ASCII_STRING_MARSHALLER);
   private static final Executor DIRECT = Runnable::run;
 
   /** Says what a request is answered with; null: nothing, the call is closed by it. */
@@ -51,13 +52,14 @@ class UnaryCall extends ServerCall.Listener<ByteString> {
   }
 
   /** Answers the events of a hook. */
-  static Answerer events(Hook hook, Handler handler) {
+  static Answerer events(Hook hook, Handler handler, Metadata headers) {
+    String eventId = headers.get(EVENT_ID);
     return request -> {
       io.grpc.Context grpc = io.grpc.Context.current();
       Deadline deadline = grpc.getDeadline();
       CallContext context = deadline == null
-          ? new CallContext(null)
-          : new CallContext(System.nanoTime() + deadline.timeRemaining(TimeUnit.NANOSECONDS), null);
+          ? new UnaryContext(eventId)
+          : new UnaryContext(System.nanoTime() + deadline.timeRemaining(TimeUnit.NANOSECONDS), eventId);
       CancellationListener cancel = c -> context.cancel();
       grpc.addListener(cancel, DIRECT);
       try {
@@ -66,5 +68,25 @@ class UnaryCall extends ServerCall.Listener<ByteString> {
         grpc.removeListener(cancel);
       }
     };
+  }
+
+  /** The context of an event. */
+  private static final class UnaryContext extends CallContext {
+    private final String eventId; // null: it has none
+
+    UnaryContext(String eventId) {
+      super(null);
+      this.eventId = eventId;
+    }
+
+    UnaryContext(long deadline, String eventId) {
+      super(deadline, null);
+      this.eventId = eventId;
+    }
+
+    @Override
+    public String eventId() {
+      return eventId == null ? "" : eventId;
+    }
   }
 }

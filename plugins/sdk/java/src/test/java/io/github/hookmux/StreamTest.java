@@ -196,6 +196,15 @@ class StreamTest {
   }
 
   @Test
+  void aDurableEventHasItsId() throws Exception {
+    Stream notify = open("Notify");
+    notify.send(Events.newBuilder().addEvents(connected(1, "wait").toBuilder().setEventId("e-1")).addEvents(connected(2, "wait-2")));
+    List<String> ids = List.of(contexts.take().eventId(), contexts.take().eventId());
+    assertTrue(ids.containsAll(List.of("e-1", "")), ids.toString());
+    release.countDown();
+  }
+
+  @Test
   void aCanceledDecisionIsToldAndAnswered() throws Exception {
     Stream decide = open("Decide");
     decide.send(Events.newBuilder().addEvents(login(1, "wait")).addEvents(login(2, "x")));

@@ -109,7 +109,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}
 	// The load generator shares the machine with what it measures.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
-	l := &lab{opts: opts}
+	l := &lab{opts: opts, muxes: make(map[int]*system)}
 	if l.dir, err = os.MkdirTemp("", "hookmux-bench-"); err != nil {
 		return err
 	}
@@ -161,6 +161,9 @@ type lab struct {
 	direct  *system              // as many direct servers as were needed so far
 	round4  map[bool]*system     // hookmux with four plugins, for one round
 	rates   map[string]float64
+
+	delivered map[delivered]*system // with one plugin, by its delivery
+	natsURL   string                // where the next hookmux stores events; "": itself
 }
 
 func (l *lab) close() {
@@ -171,6 +174,9 @@ func (l *lab) close() {
 		s.stop()
 	}
 	for _, s := range l.watched {
+		s.stop()
+	}
+	for _, s := range l.delivered {
 		s.stop()
 	}
 	if l.direct != nil {
@@ -200,9 +206,6 @@ func (l *lab) mux(ctx context.Context, plugins int) (*system, error) {
 	s, err := l.hookmux(ctx, plugins, nil)
 	if err != nil {
 		return nil, err
-	}
-	if l.muxes == nil {
-		l.muxes = make(map[int]*system)
 	}
 	l.muxes[plugins] = s
 	return s, nil

@@ -77,6 +77,21 @@ var ratios = []ratio{
 		of: func(r round) float64 { return float64(r["1 of 4 slow"].P99) / float64(r["none slow"].P99) },
 	},
 	{
+		name: "durable1_p99", what: "p99 of a notification: 1 of 4 plugins gets it durably and sleeps 100 ms ÷ does not sleep", limit: 1.2,
+		group: "stuck durable plugin", modes: []string{"none stuck", "1 of 4 stuck"},
+		of: func(r round) float64 { return float64(r["1 of 4 stuck"].P99) / float64(r["none stuck"].P99) },
+	},
+	{
+		name: "durable_throughput", what: "notifications per second: delivered durably ÷ async", limit: 0.25, atLeast: true,
+		group: "durable delivery", modes: []string{"async", "durable"},
+		of: func(r round) float64 { return r["durable"].perSecond() / r["async"].perSecond() },
+	},
+	{
+		name: "durable_own_throughput", what: "notifications per second, delivered durably: hookmux's own store ÷ a nats-server", limit: 0.8, atLeast: true,
+		group: "durable delivery, stores", modes: []string{"own store", "nats-server"},
+		of: func(r round) float64 { return r["own store"].perSecond() / r["nats-server"].perSecond() },
+	},
+	{
 		name: "crash1_p99", what: "p99 of message.publish: 1 of 4 plugins killed every second ÷ none", limit: 2,
 		group: "crashing plugin", modes: []string{"none crashes", "1 of 4 killed"},
 		of: func(r round) float64 { return float64(r["1 of 4 killed"].P99) / float64(r["none crashes"].P99) },
@@ -133,6 +148,18 @@ var groups = []struct {
 	{"slow plugin", 5, []mode{
 		{name: "none slow", run: slow(0)},
 		{name: "1 of 4 slow", run: slow(100 * time.Millisecond)},
+	}},
+	{"stuck durable plugin", 5, []mode{
+		{name: "none stuck", run: stuck(0)},
+		{name: "1 of 4 stuck", run: stuck(100 * time.Millisecond)},
+	}},
+	{"durable delivery", 2, []mode{
+		{name: "async", run: delivery(async)},
+		{name: "durable", run: delivery(durable)},
+	}},
+	{"durable delivery, stores", 2, []mode{
+		{name: "own store", run: delivery(durable)},
+		{name: "nats-server", run: delivery(durableNATS)},
 	}},
 	{"crashing plugin", 3, []mode{
 		{name: "none crashes", run: crash(false), cold: true},

@@ -172,6 +172,7 @@ type providerConfig struct {
 	OnFailure string          `json:"on_failure,omitempty"`
 	Timeout   string          `json:"timeout,omitempty"`
 	Lane      map[string]any  `json:"lane,omitempty"`
+	Delivery  string          `json:"delivery,omitempty"`
 }
 
 // hookmux starts hookmux with the providers; change, if not nil, adapts each.
@@ -224,7 +225,7 @@ func (l *lab) hookmuxAs(ctx context.Context, w watching, plugins int, change fun
 	// JSON is YAML, but for what hookmux expands.
 	cfg, err := json.Marshal(map[string]any{
 		"timeout": timeout,
-		"state":   "off", "admin": admin, "listen": "127.0.0.1:0", "log": map[string]any{"format": "json"}, "providers": providers,
+		"state":   "off", "admin": admin, "listen": "127.0.0.1:0", "log": map[string]any{"format": "json"}, "providers": providers, "spool": l.spool(dir),
 		"default": map[string]any{"client.authenticate": "allow"}, // or it would warn of a plugin that has no opinion
 	})
 	if err != nil {

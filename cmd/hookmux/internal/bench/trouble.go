@@ -38,14 +38,19 @@ func (l *lab) fullRate(ctx context.Context, name string, s *system, ld load) (fl
 // slow has one plugin sleep in each event. Of the user's plugins it is a
 // built-in one beside them, since they cannot be told to.
 func slow(nap time.Duration) func(context.Context, *lab, time.Duration) (sample, error) {
+	return slowAmong((*lab).withSlow, nap)
+}
+
+// slowAmong is slow with the last plugin of a system.
+func slowAmong(system func(*lab, context.Context) (*system, error), nap time.Duration) func(context.Context, *lab, time.Duration) (sample, error) {
 	return func(ctx context.Context, l *lab, d time.Duration) (sample, error) {
-		s, err := l.withSlow(ctx)
+		s, err := system(l, ctx)
 		if err != nil {
 			return sample{}, err
 		}
 		ld := l.load()
 		ld.kind = notifications
-		full, err := l.fullRate(ctx, "notifications", s, ld)
+		full, err := l.fullRate(ctx, s.name, s, ld)
 		if err != nil {
 			return sample{}, err
 		}

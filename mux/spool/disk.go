@@ -15,7 +15,8 @@ import (
 // what has to be written to make room, and because a server whose disk is full has to
 // be started anew.
 type disk struct {
-	dir string
+	dir     string
+	reserve int64 // at most
 
 	mu     sync.Mutex
 	looked time.Time
@@ -44,7 +45,7 @@ func (d *disk) look() error {
 		return nil // who writes will see
 	}
 	size := int64(s.Bsize)
-	if free, total := int64(s.Bavail)*size, int64(s.Blocks)*size; free < min(total/16, maxReserve) {
+	if free, total := int64(s.Bavail)*size, int64(s.Blocks)*size; free < min(total/16, d.reserve) {
 		return fmt.Errorf("%w: the disk of %s has %d KiB left", mux.ErrStoreFull, d.dir, free>>10)
 	}
 	return nil

@@ -35,7 +35,10 @@ func openEmbedded(o Options) (_ *embedded, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the store's directory (spool.dir): %w", err)
 	}
-	e := &embedded{opts: o, log: &natsLog{log: o.Log}, stop: make(chan struct{}), disk: disk{dir: o.Dir}}
+	e := &embedded{opts: o, log: &natsLog{log: o.Log}, stop: make(chan struct{}), disk: disk{dir: o.Dir, reserve: maxReserve}}
+	if o.noReserve {
+		e.disk.reserve = 0
+	}
 	if e.lock, err = lockDir(o.Dir); err != nil {
 		return nil, err
 	}

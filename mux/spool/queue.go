@@ -35,6 +35,7 @@ type queue struct {
 	stop     context.CancelFunc
 	made     chan struct{} // closed when the streams are there
 	making   sync.WaitGroup
+	watching sync.WaitGroup // over readers' connections
 
 	reader reader
 }
@@ -89,6 +90,7 @@ func (q *queue) ensure() error {
 func (q *queue) Close() {
 	q.stop()
 	q.making.Wait()
+	q.watching.Wait()
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
 	if q.s.queues[q.provider] == q {

@@ -180,20 +180,20 @@ func (r *reader) open(ctx context.Context, back <-chan struct{}) error {
 	}
 	r.expect = 1
 	r.itCtx, r.endIt = context.WithCancel(ctx)
-	lost, end := r.itCtx, r.endIt
-	go func() {
+	it, over, end := r.it, r.itCtx.Done(), r.endIt
+	r.q.watching.Go(func() {
 		select {
 		case <-back:
 			end()
-		case <-lost.Done():
+		case <-over:
 		}
-	}()
+		it.Stop()
+	})
 	return nil
 }
 
 func (r *reader) close() {
 	if r.it != nil {
-		r.it.Stop()
 		r.endIt()
 		r.it = nil
 	}

@@ -37,6 +37,8 @@ type Options struct {
 	SyncAlways bool
 	// Log gets what operators must know. Default: slog.Default().
 	Log *slog.Logger
+
+	noReserve bool // fill the disk, for tests
 }
 
 func (o Options) withDefaults() Options {

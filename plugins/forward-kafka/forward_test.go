@@ -10,7 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/hookmux/hookmux/mux/muxtest"
 	"github.com/hookmux/hookmux/mux/muxtest/targets"
 	"github.com/hookmux/hookmux/plugins/internal/plugintest"
 	"github.com/hookmux/hookmux/plugins/sdk"
@@ -64,7 +63,7 @@ func newPlugin(t *testing.T, config string) *plugintest.Plugin {
 func TestUnderHookmux(t *testing.T) {
 	t.Parallel()
 	broker := targets.Kafka(t).Broker
-	h := plugintest.Run(t, fmt.Sprintf("observe: true\ntimeout: 20s\nconfig: {brokers: [%q], create_topics: true, topic: \"e2e.{topic.1}\"}", broker))
+	h := plugintest.Run(t, fmt.Sprintf("observe: true\ntimeout: 60s\nconfig: {brokers: [%q], create_topics: true, topic: \"e2e.{topic.1}\"}", broker))
 	for i := range 200 {
 		h.Publish(t, fmt.Sprint("c", i%7), "a/b", fmt.Sprint(i))
 	}
@@ -156,7 +155,7 @@ func TestOutages(t *testing.T) {
 	done := make(chan []error)
 	var taken atomic.Int64
 	go func() {
-		done <- plugintest.Deliver(t, events, 3000, func(ctx context.Context, e numbered) error {
+		done <- plugintest.Deliver(t, events, 5000, func(ctx context.Context, e numbered) error {
 			err := h.Publish(ctx, fmt.Sprintf("%d-%d", e.client, e.n), &sdk.Message{Topic: "t", From: fmt.Sprint(e.client), Payload: fmt.Append(nil, e.n)})
 			if err == nil {
 				taken.Add(1)
@@ -165,7 +164,7 @@ func TestOutages(t *testing.T) {
 		})
 	}()
 	count := func(atLeast int64) {
-		muxtest.Eventually(t, fmt.Sprint(atLeast, " messages"), func() bool { return taken.Load() >= atLeast })
+		plugintest.Eventually(t, fmt.Sprint(atLeast, " messages"), func() bool { return taken.Load() >= atLeast })
 	}
 	count(500)
 	server.Kill(t)

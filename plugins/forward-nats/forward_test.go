@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/hookmux/hookmux/mux/muxtest"
 	"github.com/hookmux/hookmux/mux/muxtest/targets"
 	"github.com/hookmux/hookmux/plugins/internal/plugintest"
 	"github.com/hookmux/hookmux/plugins/sdk"
@@ -67,7 +66,7 @@ func inStream(t *testing.T, url, name string, do func(jetstream.Stream)) {
 func TestUnderHookmux(t *testing.T) {
 	t.Parallel()
 	server := targets.NATS(t)
-	h := plugintest.Run(t, fmt.Sprintf("observe: true\nconfig: {servers: [%q], stream: E2E, subject: \"e2e.{hook}.{topic}\", hooks: [message.publish, client.connected]}", server.URL))
+	h := plugintest.Run(t, fmt.Sprintf("observe: true\ntimeout: 30s\nconfig: {servers: [%q], stream: E2E, subject: \"e2e.{hook}.{topic}\", hooks: [message.publish, client.connected]}", server.URL))
 	for i := range 200 {
 		h.Publish(t, fmt.Sprint("c", i%7), "a/b", fmt.Sprint(i))
 	}
@@ -179,12 +178,12 @@ func TestOutages(t *testing.T) {
 	}
 	done := make(chan []error)
 	go func() {
-		done <- plugintest.Deliver(t, events, 1000, func(ctx context.Context, e numbered) error {
+		done <- plugintest.Deliver(t, events, 5000, func(ctx context.Context, e numbered) error {
 			return h.Publish(ctx, fmt.Sprintf("%d-%d", e.client, e.n), &sdk.Message{Topic: "t", From: fmt.Sprint(e.client), Payload: fmt.Append(nil, e.n)})
 		})
 	}()
 	count := func(atLeast int) {
-		muxtest.Eventually(t, fmt.Sprint(atLeast, " messages"), func() bool { return state(t, server.URL, "OUTAGE").Msgs >= uint64(atLeast) })
+		plugintest.Eventually(t, fmt.Sprint(atLeast, " messages"), func() bool { return state(t, server.URL, "OUTAGE").Msgs >= uint64(atLeast) })
 	}
 	count(500)
 	server.Kill(t)

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hookmux/hookmux/mux/muxtest"
 	"github.com/hookmux/hookmux/mux/muxtest/targets"
 	"github.com/hookmux/hookmux/plugins/internal/plugintest"
 	"github.com/hookmux/hookmux/plugins/internal/sqldb"
@@ -279,7 +278,7 @@ func load(t *testing.T, h *plugintest.Plugin, url string, trouble func(until fun
 		})
 	}()
 	trouble(func(n int64) {
-		muxtest.Eventually(t, fmt.Sprint(n, " events are stored"), func() bool { return taken.Load() >= n })
+		plugintest.Eventually(t, fmt.Sprint(n, " events are stored"), func() bool { return taken.Load() >= n })
 	})
 	if failed := <-done; len(failed) > 0 {
 		t.Errorf("%d were never taken, such as %v", len(failed), failed[0])

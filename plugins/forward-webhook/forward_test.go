@@ -264,7 +264,7 @@ func TestOutages(t *testing.T) {
 		var taken atomic.Int64
 		done := make(chan []error)
 		go func() {
-			done <- plugintest.Deliver(t, events, 3000, func(ctx context.Context, e numbered) error {
+			done <- plugintest.Deliver(t, events, 5000, func(ctx context.Context, e numbered) error {
 				err := h.Publish(ctx, fmt.Sprintf("%d-%d", e.client, e.n), &sdk.Message{From: fmt.Sprint(e.client), Payload: fmt.Append(nil, e.n)})
 				if err == nil {
 					taken.Add(1)
@@ -273,9 +273,7 @@ func TestOutages(t *testing.T) {
 			})
 		}()
 		until := func(n int64) {
-			for taken.Load() < n && !t.Failed() {
-				time.Sleep(5 * time.Millisecond) // the pause of a poll
-			}
+			plugintest.Eventually(t, fmt.Sprint(n, " events are taken"), func() bool { return taken.Load() >= n })
 		}
 		until(300)
 		mode.Store(1)

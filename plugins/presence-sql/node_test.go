@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hookmux/hookmux/mux/muxtest"
 	"github.com/hookmux/hookmux/plugins/internal/plugintest"
 	"github.com/hookmux/hookmux/plugins/sdk"
 )
@@ -44,7 +43,7 @@ func TestNodeRestarts(t *testing.T) {
 		loaded("n1", 21, 1) // a plugin that starts anew is told again
 		loaded("hookmux", 500, 0)
 		online := func() []string { _, o := stored(t, url); return o }
-		muxtest.Eventually(t, "b and c are online", func() bool { return slices.Equal(online(), []string{"b", "c"}) })
+		plugintest.Eventually(t, "b and c are online", func() bool { return slices.Equal(online(), []string{"b", "c"}) })
 		all, _ := stored(t, url)
 		want := []string{
 			`a n1:7 10s…20s "node restarted" true`, `b n1:7 11s…20s "node restarted" true`, `b n1:7 22s…- "" false`,

@@ -262,7 +262,7 @@ func storm(t *testing.T, url string, restart func()) {
 			}
 		})
 	}
-	muxtest.Eventually(t, "half of them are stored", func() bool { return taken.Load() > int64(total)/2 })
+	plugintest.Eventually(t, "half of them are stored", func() bool { return taken.Load() > int64(total)/2 })
 	restart()
 	all.Wait()
 	rows, nowOnline := stored(t, url)

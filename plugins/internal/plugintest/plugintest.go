@@ -66,8 +66,8 @@ func Run(t testing.TB, keys string) *Hookmux {
 	h := &Hookmux{log: new(lockedBuffer)}
 	h.App = app.New(cfg, app.Options{
 		Log:     slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Version: "test",
-		Host:    host.Options{FirstDelay: 10 * time.Millisecond, MaxDelay: 100 * time.Millisecond, QuarantineAfter: 1000},
+		Version: "test", DrainTimeout: time.Minute,
+		Host: host.Options{FirstDelay: 10 * time.Millisecond, MaxDelay: 100 * time.Millisecond, QuarantineAfter: 1000},
 	})
 	if err := h.Start(); err != nil {
 		t.Fatal(err)
@@ -200,4 +200,16 @@ func Deliver[E any](t testing.TB, clients [][]E, tries int, handle func(context.
 	}
 	all.Wait()
 	return failed
+}
+
+// Eventually waits until ok is true, with more patience than muxtest's: a target that starts
+// again takes its time on a busy machine.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(3 * time.Minute); !ok(); {
+		if time.Now().After(end) {
+			t.Fatalf("never happened: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond) // the pause of a poll
+	}
 }

@@ -278,3 +278,17 @@ func checkRoutes(args []string) error {
 	}
 	return nil
 }
+
+// The commands that the alerts name exist.
+func TestCommandsInAlerts(t *testing.T) {
+	t.Parallel()
+	found := regexp.MustCompile("`hookmux ([^`]+)`").FindAllStringSubmatch(string(readFile(t, "deploy/prometheus/alerts.yaml")), -1)
+	if len(found) < 5 {
+		t.Errorf("%d commands", len(found))
+	}
+	for _, m := range found {
+		if err := checkHookmux(strings.Fields(strings.ReplaceAll(m[1], "{{ $labels.provider }}", "login"))); err != nil {
+			t.Errorf("hookmux %s: %v", m[1], err)
+		}
+	}
+}

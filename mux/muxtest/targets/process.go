@@ -61,6 +61,20 @@ func ended(pid int) bool {
 	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
 }
 
+// runs reports whether a thread of a process has yet to stop after a SIGSTOP: one that is on
+// a CPU goes on for a moment.
+func runs(pid int) bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		_, rest, _ := strings.Cut(string(b), ") ")
+		if err == nil && !strings.HasPrefix(rest, "T") && !strings.HasPrefix(rest, "Z") {
+			return true
+		}
+	}
+	return false
+}
+
 func allEnded(pids []int) bool {
 	for _, pid := range pids {
 		if !ended(pid) {

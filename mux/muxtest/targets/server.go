@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -120,8 +121,19 @@ func (s *Server) Kill(t testing.TB) {
 }
 
 // Pause stops the server's processes where they are, until Resume: it is there and
-// does not answer.
-func (s *Server) Pause(t testing.TB) { t.Helper(); s.signalAll(t, syscall.SIGSTOP) }
+// does not answer any more.
+func (s *Server) Pause(t testing.TB) {
+	t.Helper()
+	s.signalAll(t, syscall.SIGSTOP)
+	for end := time.Now().Add(stopWithin); ; time.Sleep(time.Millisecond) { // a poll
+		if !slices.ContainsFunc(family(s.cmd.Process.Pid), runs) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s has not stopped after SIGSTOP", s.program.Name)
+		}
+	}
+}
 
 // Resume has a paused server go on.
 func (s *Server) Resume(t testing.TB) { t.Helper(); s.signalAll(t, syscall.SIGCONT) }

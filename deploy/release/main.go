@@ -117,7 +117,7 @@ func archive(version, target, dist string, programs map[string]string, date time
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 
 	type file struct {
 		from string

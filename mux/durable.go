@@ -356,9 +356,6 @@ func (d *durable) expired(b *backlog, w waiting) {
 	d.lose(b, w, w.stored, ReasonExpired, fmt.Errorf("told %s ago", time.Since(w.at).Round(time.Second)))
 }
 
-// waiting is how many stored events are known in memory.
-func (d *durable) waiting() int64 { return d.known.Load() }
-
 // close sends nothing more, waits for what is under way until ctx ends, and ends the
 // goroutines. What is stored stays stored.
 func (d *durable) close(ctx context.Context) {

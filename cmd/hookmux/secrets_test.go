@@ -37,7 +37,7 @@ var canaries = []string{
 func exposed(b []byte, secret string) string {
 	for form, text := range map[string]string{
 		"plain": secret, "base64": base64.RawStdEncoding.EncodeToString([]byte(secret))[:len(secret)],
-		"hexadecimal": fmt.Sprintf("%x", secret), "spaced": strings.Trim(fmt.Sprint([]byte(secret)), "[]"),
+		"hexadecimal": fmt.Sprintf("%x", secret), "spaced": strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]"),
 	} {
 		if bytes.Contains(bytes.ToLower(b), []byte(strings.ToLower(text))) {
 			return form

@@ -41,9 +41,9 @@ func (d *device) life(ctx context.Context, messages int) error {
 			return err
 		}
 	}
-	switch {
-	case d.i%10 == 3: // it comes back while the broker thinks that it is there: a takeover
-	case d.i%10 == 4: // it falls off the network
+	switch d.i % 10 {
+	case 3: // it comes back while the broker thinks that it is there: a takeover
+	case 4: // it falls off the network
 		_ = first.conn.Close()
 		<-first.Done()
 	default:

@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		if o.dir, err = os.MkdirTemp("", "fleet-"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(o.dir)
+		defer func() { _ = os.RemoveAll(o.dir) }()
 	}
 	for _, path := range []*string{&o.dir, &o.programs, &o.config} {
 		if *path, err = filepath.Abs(*path); err != nil {

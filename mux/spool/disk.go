@@ -44,7 +44,7 @@ func (d *disk) look() error {
 	if err := syscall.Statfs(d.dir, &s); err != nil {
 		return nil // who writes will see
 	}
-	size := int64(s.Bsize)
+	size := int64(s.Bsize) //nolint:unconvert // it has another type on other systems
 	if free, total := int64(s.Bavail)*size, int64(s.Blocks)*size; free < min(total/16, d.reserve) {
 		return fmt.Errorf("%w: the disk of %s has %d KiB left", mux.ErrStoreFull, d.dir, free>>10)
 	}
@@ -57,6 +57,6 @@ func (d *disk) probe() error {
 		return err
 	}
 	path := filepath.Join(d.dir, "probe")
-	defer os.Remove(path)
+	defer func() { _ = os.Remove(path) }()
 	return os.WriteFile(path, make([]byte, 64<<10), 0o600)
 }

@@ -59,7 +59,7 @@ func (s *system) follow(socket string) error {
 		end()
 		return err
 	}
-	resp, err := transport.RoundTrip(req)
+	resp, err := transport.RoundTrip(req) //nolint:bodyclose // it is closed when the following ends
 	if err != nil {
 		end()
 		return err

@@ -11,8 +11,8 @@ type backlog struct {
 	client string
 	events []waiting
 	state  backlogState
-	// parked is a client with a failure: of its events only the place is kept, for as
-	// long as there are some, so that it cannot use up the memory of all others.
+	// parked is a client with a failure: of its events only the place is kept until that
+	// is over, so that it cannot use up the memory of all others.
 	parked bool
 	// suspect says that the provider crashed while the first event was under way, with
 	// others. It is tried alone, which shows who it was.
@@ -95,6 +95,7 @@ func (d *durable) settle(b *backlog) {
 	b.events[0] = waiting{}
 	b.events = b.events[1:]
 	b.tries, b.suspect, b.death = 0, false, nil
+	b.parked = false // those that come are kept in memory again
 	d.known.Add(-1)
 	if d.known.Load() == durableKnown-1 {
 		signal(d.room)

@@ -81,10 +81,20 @@
 // other. A Streamer gets them without waiting for its replies, a few hundred at
 // most; any other Conn one at a time for a client.
 // Dispatch blocks for a valued hook until its answer is there or its deadline
-// is near, and for a notification only with delivery sync or overflow block.
+// is near, and for a notification only with delivery sync or durable, or overflow block.
 // An async notification is tried once: what was under way when the provider
 // crashed is counted as lost, because it may have been handled and may be what
 // kills the provider; what is behind it waits for the next start.
+//
+// # Durable delivery
+//
+// With Delivery Durable an event is stored in the provider's Queue, which a Spool has,
+// before the broker is answered. It is delivered from there, one event of a client at a time,
+// until the provider has handled it; then it is Done. So nothing is lost when the provider or
+// this process ends, and no client's events overtake each other. An error, a timeout, and a
+// crash while the event alone was under way are tries; after DurableSpec.Tries it goes to
+// the dead letters. What is stored for an observer is stored with what was decided, and if
+// that fails, the observer's failure policy decides.
 //
 // # Change while it runs
 //

@@ -8,7 +8,7 @@ lane-deploy:
 	(cd deploy/tools && $(GO) build -o "$$dir/bin/" tool) && mv "$$dir/bin/cmd" "$$dir/bin/compose" && touch "$$dir/ready"; }
 
 check-deploy: lane-deploy ## Check what is in deploy with the tools of each kind, and that releases are reproducible
-	HOOKMUX_RELEASE=all $(GO) test -timeout 30m ./deploy/...
+	HOOKMUX_RELEASE=$(or $(HOOKMUX_RELEASE),all) $(GO) test -timeout 30m ./deploy/...
 
 # The plugins that we ship.
 PLUGINS := $(patsubst %/main.go,./%,$(wildcard plugins/*/main.go))

@@ -31,6 +31,9 @@ func adminFlags(cmd *cobra.Command) (client func() (*admin.Client, error)) {
 		if u, err := url.Parse(address); strings.Contains(address, "://") && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "") {
 			return nil, fmt.Errorf("--admin: expected http://host:port, https://host:port or the path of a socket; found %q", address)
 		}
+		if _, _, err := net.SplitHostPort(address); err == nil && !strings.Contains(address, "/") {
+			return nil, fmt.Errorf("--admin: write http://%s, or https:// if it has TLS; without that it is the path of a socket", address)
+		}
 		if given := os.Getenv("HOOKMUX_TOKEN"); given != "" {
 			to.token = given
 		}

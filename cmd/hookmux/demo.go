@@ -166,7 +166,10 @@ func (d *demo) start(ctx context.Context, mqtt, plugins string) error {
 	d.log.file = file
 	log := newLogger(cfg.Log, cfg.Log.Level, d.log)
 
-	d.app = app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()})
+	d.app = app.New(cfg, app.Options{
+		Log: log, Version: shortVersion(), Reaper: reaperCommand(), ConfigPath: d.path("hookmux.yaml"),
+		Load: func() (*config.Config, error) { return config.Load(d.path("hookmux.yaml")) },
+	})
 	if err := d.app.Start(); err != nil {
 		return err
 	}
@@ -256,6 +259,10 @@ func (d *demo) invite() {
 	if port != "1883" {
 		at += " -p " + port
 	}
+	hookmux, with := "hookmux", " -c "+shellQuote(d.path("hookmux.yaml"))
+	if exe, err := os.Executable(); err == nil {
+		hookmux = shellQuote(exe)
+	}
 	o.line("")
 	o.line("%s", o.bold("It stays up. Try this in other terminals (mosquitto-clients):"))
 	for _, try := range []struct{ what, command string }{
@@ -264,6 +271,8 @@ func (d *demo) invite() {
 		{"never arrives", "mosquitto_pub" + at + " -u bob -P builder -t sensors/attic/log -m 'password=1234'"},
 		{"refused: not bob's topic", "mosquitto_pub" + at + " -V 5 -q 1 -u bob -P builder -t admin/restart -m now"},
 		{"refused: wrong password", "mosquitto_pub" + at + " -u alice -P guess -t sensors/attic/raw -m 19"},
+		{"why was that refused?", hookmux + " explain" + with},
+		{"who is up, and what is wrong; also tail, providers, reload and others", hookmux + " status" + with},
 		{"crash a plugin, and see it come back", fmt.Sprintf("kill -9 %d; tail -f %s", d.provider("topics").Pid, shellQuote(d.path("hookmux.log")))},
 	} {
 		o.line("  %s", o.dim(try.what))

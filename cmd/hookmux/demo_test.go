@@ -73,6 +73,15 @@ func TestDemo(t *testing.T) {
 			return len(got) == 1 && got[0].payload == "19 °C"
 		})
 
+		// Operators reach it, as the invitation says.
+		config := regexp.MustCompile(`config +(\S+)`).FindStringSubmatch(d.stdout.String())[1]
+		d.says(t, " explain -c "+config, " status -c "+config)
+		explain := exec.CommandContext(t.Context(), d.cmd.Path, "explain", "-c", config, "--client", "gateway")
+		explain.Env = d.cmd.Env
+		if out, err := explain.CombinedOutput(); err != nil || !strings.Contains(string(out), "topics said: deny.") {
+			t.Errorf("hookmux explain: %v\n%s", err, out)
+		}
+
 		// A second one cannot have the port.
 		second := startDemo(t, "--plugins", bin, "--mqtt", addr)
 		second.ends(t, 1)

@@ -108,7 +108,7 @@ func TestBrokenSnippetsAreFound(t *testing.T) {
 	for _, c := range []struct{ kind, text, want string }{
 		{"sh", "hookmux chekc", "unknown command"},
 		{"sh", "hookmux check --foo", "unknown flag"},
-		{"sh", "cd x && ./bin/hookmux restart", "accepts 1 arg"},
+		{"sh", "cd x && ./bin/hookmux restart", "name one provider"},
 		{"sh", "make lnit", "no target"},
 		{"sh", "make demo ARGS=--ounce", "unknown flag: --ounce"},
 		{"sh", "frobnicate", "frobnicate"},

@@ -86,8 +86,16 @@ type verb struct {
 	asJSON *bool
 }
 
+// oneProvider takes the name of a provider, and says so if it is not there.
+func oneProvider(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("name one provider: %s PROVIDER; hookmux providers lists them", cmd.CommandPath())
+	}
+	return nil
+}
+
 func newVerbCommand(name, short, long string) verb {
-	cmd := &cobra.Command{Use: name + " PROVIDER", Short: short, Long: long, Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: name + " PROVIDER", Short: short, Long: long, Args: oneProvider}
 	return verb{cmd, adminFlags(cmd), jsonFlag(cmd)}
 }
 

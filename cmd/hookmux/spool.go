@@ -22,6 +22,8 @@ dead letters, which a provider did not handle in all their tries (spool.tries).
 
 A dead letter is kept until somebody decides: retry has it delivered once more, under the
 same id and behind what waits; drop removes it for good.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newSpoolList(), newSpoolShow(), newSpoolRetry(), newSpoolDrop())
 	return cmd
@@ -185,7 +187,7 @@ func newSpoolRetry() *cobra.Command {
 	}
 	client := adminFlags(cmd)
 	asJSON := jsonFlag(cmd)
-	all := cmd.Flags().String("all", "", "all dead letters of this provider")
+	all := cmd.Flags().String("all", "", "all dead letters of this `provider`")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if (len(args) == 1) == (*all != "") {
 			return errors.New("give the id of a dead letter, or --all and a provider; hookmux spool list shows them")
@@ -208,8 +210,8 @@ func newSpoolDrop() *cobra.Command {
 	}
 	client := adminFlags(cmd)
 	asJSON := jsonFlag(cmd)
-	all := cmd.Flags().String("all", "", "all dead letters of this provider")
-	orphan := cmd.Flags().String("orphan", "", "all that is stored for this provider, which must be gone")
+	all := cmd.Flags().String("all", "", "all dead letters of this `provider`")
+	orphan := cmd.Flags().String("orphan", "", "all that is stored for this `provider`, which must be gone")
 	yes := cmd.Flags().Bool("yes", false, "really do it: what is dropped is lost")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		given := 0

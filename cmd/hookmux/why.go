@@ -167,7 +167,11 @@ func nothingFound(q *trail.Query, found *trail.Found, s *admin.Status) string {
 	if q.Answer != "" {
 		what = "no decision with the answer " + q.Answer
 	}
-	text := fmt.Sprintf("hookmux knows of %s about %s: none of the %d that it keeps.\n", what, cmp.Or(about(q), "anybody"), found.Kept)
+	text := fmt.Sprintf("hookmux knows of %s about %s", what, cmp.Or(about(q), "anybody"))
+	if found.Kept > 0 {
+		text += fmt.Sprintf(": none of the %d that it keeps", found.Kept)
+	}
+	text += ".\n"
 	switch {
 	case found.Limit == 0:
 		return text + "It keeps none: the config says trail: {size: 0}."

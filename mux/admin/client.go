@@ -160,6 +160,9 @@ func (c *Client) open(ctx context.Context, method, path string) (body io.ReadClo
 	}
 	if answer.Error.Code == "unauthorized" {
 		answer.Error.Message = "hookmux at " + c.address + " wants its token: set HOOKMUX_TOKEN to it, or name the config that has it"
+		if c.token != "" {
+			answer.Error.Message = "hookmux at " + c.address + " wants its token, and this was another: set HOOKMUX_TOKEN to it, or unset that and name the config that has it"
+		}
 	}
 	return nil, &answer.Error
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/hookmux/hookmux/mux"
@@ -80,6 +81,9 @@ func (c control) Status() admin.Status {
 	s := admin.Status{
 		Version: c.opts.Version, Config: c.opts.ConfigPath, Listen: cfg.Listen, Started: c.since,
 		Providers: []admin.Provider{}, Hooks: hooksOf(cfg, units), Brokers: []admin.Broker{},
+	}
+	if strings.HasSuffix(s.Listen, ":0") {
+		s.Listen = c.Addr() // any free port: which one it is
 	}
 	select {
 	case <-c.mux.Ready():

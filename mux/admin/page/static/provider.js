@@ -56,7 +56,7 @@ function last(p, mine) {
 const facts = (rows) => h('dl', { class: 'facts' }, rows.filter(([, v]) => v !== undefined && v !== null && v !== false).map(([name, value, why]) => h('div', { 'data-key': name }, h('dt', null, name), h('dd', null, value, why && h('span', { class: 'muted' }, ` ${why}`)))));
 
 function hooks(p, all) {
-  if (!p.hooks.length) return h('p', { class: 'note' }, 'It wants none.');
+  if (!p.hooks.length) return h('p', { class: 'note' }, p.hooks_known ? 'It wants none.' : 'It has never started, so it has not said what it wants. Until then, its failure policy decides every hook that it might; list its hooks in the config to narrow that.');
   return [
     !p.hooks_known && h('p', { class: 'note' }, 'This is an assumption: it has never started, so it has not said what it wants.'),
     h('table', { class: 'cards' },

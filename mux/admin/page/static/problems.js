@@ -50,7 +50,7 @@ function ofProvider(p, times) {
     case 'restarting':
     case 'quarantined':
       if (remote) say('state', 'bad', `${p.name} cannot be reached (for ${since})`, '', error);
-      else if (p.status === 'quarantined') say('state', 'bad', `${p.name} ${unstarted ? 'does not start' : 'keeps crashing'}${again}; hookmux tries it only now and then`, '', error);
+      else if (p.status === 'quarantined') say('state', 'bad', `${p.name} ${unstarted ? 'does not start' : 'keeps crashing'}${again}; hookmux tries it once a minute`, '', error);
       else say('state', 'bad', `${p.name} ${unstarted ? 'does not start, and is tried again' : 'has crashed, and is started again'} in a moment${again}`, '', error);
       break;
     case 'starting':

@@ -36,6 +36,8 @@ func twice(t *testing.T, conn *fake, spec Spec) *Mux {
 	m.ExpectDoubles(time.Minute)
 	t.Cleanup(func() { m.ExpectDoubles(0) })
 	m.Load(t.Context(), V3, loadRequest(t, doubleNode, "5.10.3"))
+	// What is told while the broker waits goes behind what waits already.
+	eventually(t, "the provider has heard of the broker", func() bool { events, _ := m.Providers()[0].Waiting(); return events == 0 })
 	return m
 }
 

@@ -111,6 +111,7 @@ func (g *guard) inner(next http.Handler) http.Handler {
 			fail(w, "forbidden", "a change needs the header X-Hookmux: 1")
 			return
 		}
+		patient(w)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -149,7 +150,6 @@ func (s *secret) hasSession(r *http.Request, now time.Time) bool {
 // login gives a session for the token: {"token": "…"} as JSON, or as a form, which
 // leads back to the page.
 func (g *guard) login(w http.ResponseWriter, r *http.Request) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(10 * time.Second))
 	var body struct {
 		Token string `json:"token"`
 	}

@@ -92,7 +92,7 @@ func newHandler(c Control, opts Options, stopping <-chan struct{}) *handler {
 	h.open("POST /login", h.guard.login)
 	h.open("POST /logout", h.guard.logout)
 	page.Routes(h.mux)
-	h.outer = h.guard.outer(http.MaxBytesHandler(http.HandlerFunc(h.route), maxBody))
+	h.outer = http.MaxBytesHandler(impatient(h.guard.outer(http.HandlerFunc(h.route))), maxBody)
 	return h
 }
 

@@ -117,12 +117,19 @@ type plan struct {
 
 // apply puts cfg in place; restart is a plugin to be started anew in any case. It
 // is a.change's to call.
-func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (*Changes, error) {
+func (a *App) apply(ctx context.Context, cfg *config.Config, restart string) (_ *Changes, err error) {
 	if err := a.fixed(cfg); err != nil {
 		return nil, err
 	}
-	if err := a.openSpool(cfg); err != nil {
-		return nil, err
+	if a.openedSpool() == nil {
+		if err := a.openSpool(cfg); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				a.closeSpool() // the next config may have another
+			}
+		}()
 	}
 	p, err := a.plan(cfg, restart)
 	if err != nil {

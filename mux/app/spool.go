@@ -65,7 +65,11 @@ func (a *App) openedSpool() *spool.Spool {
 }
 
 func (a *App) closeSpool() {
-	if s := a.openedSpool(); s != nil {
+	a.mu.Lock()
+	s := a.spool
+	a.spool = nil
+	a.mu.Unlock()
+	if s != nil {
 		s.Close()
 	}
 }

@@ -186,6 +186,36 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// Who takes a client's place without a token, let in by another provider, has no part in
+// what the token allows; one who is not let in takes nothing away.
+func TestAPlaceTakenWithoutAToken(t *testing.T) {
+	t.Parallel()
+	p := aclPlugin(t, config{NoToken: "ignore"})
+	c := client(good(t, claims{"acl": map[string]any{"all": []string{"#"}}}))
+	if got := login(t, p.plugin, c); got != "allow" {
+		t.Fatal(got)
+	}
+	_ = p.OnClientConnected(t.Context(), &sdk.ClientConnectedRequest{Clientinfo: c})
+	if got := login(t, p.plugin, client("a password")); got != "ignore" {
+		t.Fatal(got)
+	}
+	if got := p.may(t, c, "publish", "x"); got != "allow" {
+		t.Errorf("after somebody has tried: %s", got)
+	}
+	_ = p.OnClientConnected(t.Context(), &sdk.ClientConnectedRequest{Clientinfo: c})
+	_ = p.OnClientDisconnected(t.Context(), &sdk.ClientDisconnectedRequest{Clientinfo: c})
+	if got := p.may(t, c, "publish", "x"); got != "deny" {
+		t.Errorf("somebody who was let in by another provider: %s", got)
+	}
+	if got := login(t, p.plugin, c); got != "allow" {
+		t.Fatal(got)
+	}
+	_ = p.OnClientConnected(t.Context(), &sdk.ClientConnectedRequest{Clientinfo: c})
+	if got := p.may(t, c, "publish", "x"); got != "allow" {
+		t.Errorf("with a token again: %s", got)
+	}
+}
+
 func TestClientsAreBounded(t *testing.T) {
 	t.Parallel()
 	p := aclPlugin(t, config{ACL: &aclConfig{MaxClients: 10}})

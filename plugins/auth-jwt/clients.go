@@ -29,6 +29,7 @@ type session struct {
 	token    *token
 	open     int
 	loggedIn bool // and not yet connected
+	without  bool // somebody wants in without a token, and has not yet connected
 }
 
 func newClients(most int) (*clients, error) {
@@ -45,12 +46,22 @@ func (s *clients) loggedIn(c *sdk.ClientInfo, t *token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e, ok := s.seen.Get(keyOf(c)); ok {
-		e.username, e.token, e.loggedIn = c.GetUsername(), t, true
+		e.username, e.token, e.loggedIn, e.without = c.GetUsername(), t, true, false
 		return
 	}
 	if s.seen.Add(keyOf(c), &session{username: c.GetUsername(), token: t, loggedIn: true}) && !s.pushed {
 		s.pushed = true
 		slog.Warn("more clients than acl.max_clients: those seen least recently are forgotten, and have to log in again", "max_clients", s.seen.Len())
+	}
+}
+
+// withoutToken notes that somebody wants to be this client without a token. Another
+// provider may let them in, and who is in then has no part in what a token allowed.
+func (s *clients) withoutToken(c *sdk.ClientInfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.seen.Peek(keyOf(c)); ok {
+		e.without = true
 	}
 }
 
@@ -71,6 +82,9 @@ func (s *clients) connected(c *sdk.ClientInfo) {
 	if e, ok := s.seen.Peek(keyOf(c)); ok {
 		e.open++
 		e.loggedIn = false
+		if e.without {
+			e.token, e.without = nil, false
+		}
 	}
 }
 

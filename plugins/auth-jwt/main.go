@@ -131,6 +131,9 @@ func (p *plugin) OnClientAuthenticate(ctx context.Context, r *sdk.ClientAuthenti
 	var why refusedToken
 	switch {
 	case errors.Is(err, errNoToken) && p.config.NoToken == "ignore":
+		if p.clients != nil {
+			p.clients.withoutToken(c)
+		}
 		return sdk.NoOpinion, nil
 	case errors.As(err, &why):
 		p.refused.Deny(string(why), p.loggable(c))

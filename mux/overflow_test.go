@@ -172,7 +172,7 @@ func TestNothingIsLostUncounted(t *testing.T) {
 					p.Down()
 				}
 			})
-			eventually(t, "up", func() bool { _, known := p.Wants(); return known })
+			eventually(t, "up, and in the table", func() bool { return len(m.table.Load().routes[ClientDisconnected]) > 0 })
 			var producers sync.WaitGroup
 			for c := range clients {
 				producers.Go(func() {

@@ -11,8 +11,9 @@ var errExcess = errors.New("too many events were under way")
 
 // DispatchUnasked is Dispatch for one event too many: nobody is asked or waited for.
 // Every provider is taken for one that is overloaded, so its failure policy decides.
-// Notifications go into their lanes as always, but for a provider with delivery sync or
-// durable, or overflow block, for which the broker would have to wait, they are lost.
+// Notifications go into their lanes as always, and into the store, for which the broker
+// waits. But for a provider with delivery sync, or overflow block, they are lost, and so is
+// what a durable observer was to be told of a decision; its failure policy decides.
 func (m *Mux) DispatchUnasked(ctx context.Context, ev Event) (response []byte) {
 	ev.excess = true
 	return m.Dispatch(ctx, ev)

@@ -68,7 +68,7 @@ func TestBench(t *testing.T) {
 	}
 
 	// A user's plugin, which answers client.authorize and no notification.
-	out = runBench(t, dir, "--only", "async1_cpu,sync1_cpu", "--pairs", "1", "--duration", "50ms", "--callers", "2", "--plugin", "./minimal", "--json")
+	out = runBench(t, dir, "--only", "async1_cpu,sync1_cpu", "--pairs", "1", "--duration", "300ms", "--callers", "4", "--plugin", "./minimal", "--json")
 	var report struct {
 		Ratios []struct {
 			Name, Error string

@@ -96,6 +96,13 @@ func (e *EMQX) Set(name, key string, value any) {
 	e.find(name).settings[key] = value
 }
 
+// SetSources changes Sources while there are requests.
+func (e *EMQX) SetSources(sources []map[string]any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.Sources = sources
+}
+
 // Forget has a node lose a server, as when its connections broke.
 func (e *EMQX) Forget(name, node string) {
 	e.mu.Lock()

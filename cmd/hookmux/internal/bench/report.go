@@ -2,8 +2,10 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -64,12 +66,19 @@ func newReport(o *Options) *report {
 	return r
 }
 
+// errTooShort is why a ratio has no value: the kernel counts CPU time in steps of 10 ms.
+var errTooShort = errors.New("a measurement was too short to count its CPU time: raise --duration")
+
 func (rep *report) ratio(r ratio, rounds []round) {
 	line := ratioLine{Name: r.name, What: r.what, Limit: r.limit, AtLeast: r.atLeast}
 	for _, one := range rounds {
 		line.Pairs = append(line.Pairs, r.of(one))
 	}
 	line.Value = median(line.Pairs)
+	if slices.ContainsFunc(line.Pairs, func(v float64) bool { return math.IsInf(v, 0) || math.IsNaN(v) }) {
+		rep.failed(r, errTooShort)
+		return
+	}
 	line.Met = line.Value <= r.limit
 	if r.atLeast {
 		line.Met = line.Value >= r.limit

@@ -168,3 +168,18 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// A ratio of a measurement that used no CPU time that the kernel could count has no value.
+func TestTooShortAMeasurement(t *testing.T) {
+	t.Parallel()
+	rep := newReport(&Options{})
+	for _, of := range []time.Duration{0, time.Second} {
+		rep.ratio(ratios[0], []round{{"direct": {Events: 1, CPU: of}, "1 plugin": {Events: 1, CPU: of}}})
+	}
+	if rep.Ratios[0].Error == "" || rep.Ratios[1].Error != "" || rep.Ratios[1].Value != 1 {
+		t.Errorf("%+v", rep.Ratios)
+	}
+	if _, err := json.Marshal(rep); err != nil {
+		t.Error(err)
+	}
+}

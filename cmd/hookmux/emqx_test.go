@@ -84,7 +84,7 @@ func TestDoctorAndRegister(t *testing.T) {
 	t.Parallel()
 	b := newBeside(t)
 	e := fakeemqx.Start(t, "5.8.8", "emqx@a", "emqx@b")
-	e.SetSources([]map[string]any{{"type": "file", "enable": true}})
+	e.Change(func() { e.Sources = []map[string]any{{"type": "file", "enable": true}} })
 	to := []string{"--emqx", e.URL, "--api-key-file", "emqx.key"}
 	doctor := append([]string{"doctor"}, to...)
 	register := append([]string{"emqx", "register"}, to...)
@@ -115,7 +115,7 @@ func TestDoctorAndRegister(t *testing.T) {
 	contains(t, b.run(true, register...), "nothing to do")
 	out = b.run(false, doctor...)
 	contains(t, out, "problem  EMQX's own authorization sources (file) are asked first", "authorization.sources = []", "1 problem between")
-	e.SetSources(nil)
+	e.Change(func() { e.Sources = nil })
 	contains(t, b.run(true, doctor...), "ok       EMQX calls hookmux on 2 nodes, as it should")
 
 	// A hook more: stale, until it is registered anew.

@@ -301,23 +301,28 @@ func TestReregisterFails(t *testing.T) {
 		left []string
 	}{
 		{"the second is refused", func(e *fakeemqx.EMQX, _ *emqx.Registration) {
-			e.Fail = func(method, _ string) (int, string, string) {
-				if method == "POST" {
-					return 400, "BAD_REQUEST", "no more"
+			e.Change(func() {
+				e.Fail = func(method, _ string) (int, string, string) {
+					if method == "POST" {
+						return 400, "BAD_REQUEST", "no more"
+					}
+					return 0, "", ""
 				}
-				return 0, "", ""
-			}
+			})
 		}, "hookmux runs as before: EMQX answers POST /exhooks with 400 BAD_REQUEST: no more", []string{"hookmux"}},
 		{"a node does not load it", func(e *fakeemqx.EMQX, r *emqx.Registration) {
-			e.Delay, r.Patience = 3*time.Second, 500*time.Millisecond
+			e.Change(func() { e.Delay = 3 * time.Second })
+			r.Patience = 500 * time.Millisecond
 		}, "hookmux runs as before: hookmux-2 is not loaded on emqx@b within 500ms", []string{"hookmux"}},
 		{"the first cannot be deleted", func(e *fakeemqx.EMQX, _ *emqx.Registration) {
-			e.Fail = func(method, path string) (int, string, string) {
-				if method == "DELETE" && path == "/exhooks/hookmux" {
-					return 500, "BAD_RPC", "nodedown"
+			e.Change(func() {
+				e.Fail = func(method, path string) (int, string, string) {
+					if method == "DELETE" && path == "/exhooks/hookmux" {
+						return 500, "BAD_RPC", "nodedown"
+					}
+					return 0, "", ""
 				}
-				return 0, "", ""
-			}
+			})
 		}, "hookmux-2 is loaded, but hookmux could not be deleted: run this again", []string{"hookmux", "hookmux-2"}},
 		{"hookmux cannot be asked", func(_ *fakeemqx.EMQX, r *emqx.Registration) { r.Window = nil }, emqx.ErrNoWindow.Error(), []string{"hookmux"}},
 		{"hookmux does not answer", func(_ *fakeemqx.EMQX, r *emqx.Registration) { r.Window = broken{} }, "hookmux cannot be told", []string{"hookmux"}},
@@ -346,7 +351,7 @@ func TestReregisterFails(t *testing.T) {
 				t.Errorf("%+v, %v", s, err)
 			}
 			// Run again, it gets through.
-			e.Fail, e.Delay = nil, 0
+			e.Change(func() { e.Fail, e.Delay = nil, 0 })
 			r, out = registration(t, e, h)
 			if strings.HasPrefix(c.name, "certificates") {
 				r.Wanted.SSL = map[string]any{"cacertfile": "-----BEGIN CERTIFICATE-----"}

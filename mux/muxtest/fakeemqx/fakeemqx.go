@@ -96,11 +96,11 @@ func (e *EMQX) Set(name, key string, value any) {
 	e.find(name).settings[key] = value
 }
 
-// SetSources changes Sources while there are requests.
-func (e *EMQX) SetSources(sources []map[string]any) {
+// Change has f change the fields while there are requests.
+func (e *EMQX) Change(f func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.Sources = sources
+	f()
 }
 
 // Forget has a node lose a server, as when its connections broke.
@@ -129,8 +129,9 @@ func (e *EMQX) load(s *server) {
 	}
 	e.loadOn(s, e.Nodes[0])
 	for _, node := range e.Nodes[1:] {
+		delay := e.Delay
 		e.loading.Go(func() {
-			time.Sleep(e.Delay)
+			time.Sleep(delay)
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.loadOn(s, node)
@@ -186,8 +187,11 @@ func (e *EMQX) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusUnauthorized, "BAD_API_KEY_OR_SECRET", "Check api_key/api_secret")
 		return
 	}
-	if e.Fail != nil {
-		if status, code, message := e.Fail(r.Method, path); status != 0 {
+	e.mu.RLock()
+	answer := e.Fail
+	e.mu.RUnlock()
+	if answer != nil {
+		if status, code, message := answer(r.Method, path); status != 0 {
 			fail(w, status, code, message)
 			return
 		}

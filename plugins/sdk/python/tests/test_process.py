@@ -102,7 +102,8 @@ def test_no_event_id(either: Protocol) -> None:
 
 
 def test_time(either: Protocol) -> None:
-    assert 18 < float(either.error(auth("remaining"), 20).split()[-1]) <= 20
+    # Of app protocol 1 gRPC carries the time, which it rounds up, by a tenth of a second here.
+    assert 18 < float(either.error(auth("remaining"), 20).split()[-1]) < 20.5
     with pytest.raises((LookupError, grpc.RpcError)):
         either.ask(hookmux.ClientAuthorizeRequest(topic="30"), 0.1)
     with contextlib.suppress(grpc.RpcError):  # the answer comes late, or just in time

@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,6 +22,8 @@ func AboutData(err error) bool {
 		switch my.Number {
 		case 1048, 1062, 1118, 1153, 1264, 1292, 1366, 1406, 1452, 3819, 4025:
 			return true
+		case 1105: // any error without a number of its own, such as one parameter above the limit
+			return strings.Contains(my.Message, "max_allowed_packet")
 		}
 	}
 	if lite := (*sqlite.Error)(nil); errors.As(err, &lite) {

@@ -181,6 +181,9 @@ func (d *DB) openMySQL(rawURL string) error {
 	c.DBName = strings.Trim(u.Path, "/")
 	c.ParseTime = true
 	c.Logger = quiet{}
+	if !query.Has("maxAllowedPacket") {
+		c.MaxAllowedPacket = 0 // the server is asked: one that is sent more hangs up, which looks like an outage
+	}
 	if c.Timeout == 0 {
 		c.Timeout = connectTimeout
 	}

@@ -20,7 +20,13 @@ import (
 	"github.com/hookmux/hookmux/plugins/sdk"
 )
 
-func TestMain(m *testing.M) { plugintest.Main(m, main) }
+func TestMain(m *testing.M) {
+	if os.Getenv(envWebServer) != "" {
+		fmt.Fprintln(os.Stderr, serveWeb())
+		os.Exit(1)
+	}
+	plugintest.Main(m, main)
+}
 
 // cloudEvent is what the server reads.
 type cloudEvent struct {

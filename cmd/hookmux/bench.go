@@ -50,6 +50,7 @@ Names for --only: ` + strings.Join(bench.Names(), ", ") + `.`,
 	f.IntVar(&o.Payload, "payload", 256, "`bytes` of a message")
 	plugin := f.String("plugin", "", "`COMMAND` of a plugin, with its arguments, to measure in place of the built-in one")
 	pluginConfig := f.String("plugin-config", "", "JSON `file` with the plugin's config")
+	f.StringVar(&o.Postgres, "postgres", "", "`URL` of a PostgreSQL database, for forward_sql_throughput: two tables, hookmux_bench_…, are made there and dropped")
 	f.IntVar(&o.Protocol, "protocol", 0, "app protocol: 1 or 2 (default the highest that the plugin speaks)")
 	f.BoolVar(&o.Growth, "growth", false, "measure also throughput against plugins, callers, payload and clients (some minutes)")
 	f.StringVar(&o.Plots, "plots", "", "write the plots of --growth to this `folder`, as SVG")

@@ -44,6 +44,9 @@ type Options struct {
 	// one, and PluginConfig its config.
 	Plugin       []string
 	PluginConfig json.RawMessage
+	// Postgres is the URL of a database for two tables of the bench's own; empty: there is
+	// none, and nothing is measured with it.
+	Postgres string
 
 	JSON     bool
 	Out      io.Writer // the report
@@ -164,6 +167,7 @@ type lab struct {
 
 	delivered map[delivered]*system // with one plugin, by its delivery
 	natsURL   string                // where the next hookmux stores events; "": itself
+	sql       *system               // with forward-sql
 }
 
 func (l *lab) close() {
@@ -179,6 +183,7 @@ func (l *lab) close() {
 	for _, s := range l.delivered {
 		s.stop()
 	}
+	l.closePostgres()
 	if l.direct != nil {
 		l.direct.stop()
 	}

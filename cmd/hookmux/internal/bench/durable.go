@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/hookmux/hookmux/mux"
 )
 
 // delivered is how notifications reach the plugin.
@@ -74,7 +76,7 @@ func (l *lab) spool(dir string) map[string]any {
 }
 
 // errNoNATS is why there is no ratio with a nats-server.
-var errNoNATS = fmt.Errorf("%w: nats-server is not installed", errNoHook)
+const errNoNATS notHere = "nats-server is not installed"
 
 // startNATS starts a nats-server with a store of its own.
 func (l *lab) startNATS() (*child, string, error) {
@@ -108,10 +110,13 @@ func (l *lab) startNATS() (*child, string, error) {
 	}
 }
 
-// stuck is slow with the plugin's events delivered durably.
-func stuck(nap time.Duration) func(context.Context, *lab, time.Duration) (sample, error) {
-	return slowAmong((*lab).withStuck, nap)
+// stuck is slow with the plugin's events delivered durably, those of decisions as well,
+// which it only watches.
+func stuck(nap time.Duration, change func(*load)) func(context.Context, *lab, time.Duration) (sample, error) {
+	return slowAmong((*lab).withStuck, change, nap)
 }
+
+func published(ld *load) { ld.kind = []mux.Hook{mux.MessagePublish} }
 
 func (l *lab) withStuck(ctx context.Context) (*system, error) {
 	const slot = -5 // beside those by number of plugins
@@ -124,7 +129,7 @@ func (l *lab) withStuck(ctx context.Context) (*system, error) {
 			if len(l.opts.Plugin) > 0 {
 				l.builtIn(&slow, p)
 			}
-			p.Delivery = "durable"
+			p.Delivery, p.Observe = "durable", true
 		}
 	})
 	if err != nil {

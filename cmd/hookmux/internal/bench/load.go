@@ -50,6 +50,7 @@ func newSample(took []time.Duration) sample {
 // plus is both measurements as one.
 func (s sample) plus(o sample) sample {
 	sum := newSample(slices.Concat(s.took, o.took))
+	sum.Events = s.Events + o.Events // whether or not each was timed
 	sum.Elapsed, sum.CPU, sum.Hookmux = s.Elapsed+o.Elapsed, s.CPU+o.CPU, s.Hookmux+o.Hookmux
 	return sum
 }

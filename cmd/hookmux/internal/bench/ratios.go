@@ -82,6 +82,11 @@ var ratios = []ratio{
 		of: func(r round) float64 { return float64(r["1 of 4 stuck"].P99) / float64(r["none stuck"].P99) },
 	},
 	{
+		name: "durable1_decision_p99", what: "p99 of message.publish: 1 of 4 plugins watches it durably and sleeps 100 ms ÷ does not sleep", limit: 1.2,
+		group: "decisions, stuck durable plugin", modes: []string{"none stuck", "1 of 4 stuck"},
+		of: func(r round) float64 { return float64(r["1 of 4 stuck"].P99) / float64(r["none stuck"].P99) },
+	},
+	{
 		name: "durable_throughput", what: "notifications per second: delivered durably ÷ async", limit: 0.25, atLeast: true,
 		group: "durable delivery", modes: []string{"async", "durable"},
 		of: func(r round) float64 { return r["durable"].perSecond() / r["async"].perSecond() },
@@ -90,6 +95,11 @@ var ratios = []ratio{
 		name: "durable_own_throughput", what: "notifications per second, delivered durably: hookmux's own store ÷ a nats-server", limit: 0.8, atLeast: true,
 		group: "durable delivery, stores", modes: []string{"own store", "nats-server"},
 		of: func(r round) float64 { return r["own store"].perSecond() / r["nats-server"].perSecond() },
+	},
+	{
+		name: "forward_sql_throughput", what: "messages per second that forward-sql takes out of the durable store into PostgreSQL ÷ psql's COPY of the same rows", limit: 0.1, atLeast: true,
+		group: "forward-sql", modes: []string{"forward-sql", "COPY"},
+		of: func(r round) float64 { return r["forward-sql"].perSecond() / r["COPY"].perSecond() },
 	},
 	{
 		name: "crash1_p99", what: "p99 of message.publish: 1 of 4 plugins killed every second ÷ none", limit: 2,
@@ -150,8 +160,12 @@ var groups = []struct {
 		{name: "1 of 4 slow", run: slow(100 * time.Millisecond)},
 	}},
 	{"stuck durable plugin", 5, []mode{
-		{name: "none stuck", run: stuck(0)},
-		{name: "1 of 4 stuck", run: stuck(100 * time.Millisecond)},
+		{name: "none stuck", run: stuck(0, notified)},
+		{name: "1 of 4 stuck", run: stuck(100*time.Millisecond, notified)},
+	}},
+	{"decisions, stuck durable plugin", 5, []mode{
+		{name: "none stuck", run: stuck(0, published)},
+		{name: "1 of 4 stuck", run: stuck(100*time.Millisecond, published)},
 	}},
 	{"durable delivery", 2, []mode{
 		{name: "async", run: delivery(async)},
@@ -160,6 +174,10 @@ var groups = []struct {
 	{"durable delivery, stores", 2, []mode{
 		{name: "own store", run: delivery(durable)},
 		{name: "nats-server", run: delivery(durableNATS)},
+	}},
+	{"forward-sql", 1, []mode{
+		{name: "forward-sql", run: drained},
+		{name: "COPY", run: copied},
 	}},
 	{"crashing plugin", 3, []mode{
 		{name: "none crashes", run: crash(false), cold: true},
@@ -198,7 +216,7 @@ func (l *lab) ratios(ctx context.Context, rep *report) (errs []error) {
 			for _, r := range wanted {
 				rep.failed(r, err)
 			}
-			if !errors.Is(err, errNoHook) { // then it is just not to be had
+			if why := notHere(""); !errors.As(err, &why) {
 				errs = append(errs, fmt.Errorf("%s: %w", g.name, err))
 			}
 			continue

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -120,7 +119,12 @@ func (s *system) pick(from []mux.Hook) (mux.Hook, error) {
 	return 0, errNoHook
 }
 
-var errNoHook = errors.New("the plugin answers no hook of this kind")
+// notHere is why something cannot be measured here, with nothing wrong.
+type notHere string
+
+func (e notHere) Error() string { return string(e) }
+
+const errNoHook notHere = "the plugin answers no hook of this kind"
 
 // connect opens the connections to one server and tells it that a broker is
 // here, as EMQX does; it learns the hooks that the server answers.
@@ -169,6 +173,7 @@ type providerConfig struct {
 	URL       string          `json:"url,omitempty"`
 	Config    json.RawMessage `json:"config,omitempty"`
 	Pure      bool            `json:"pure,omitempty"`
+	Observe   bool            `json:"observe,omitempty"`
 	OnFailure string          `json:"on_failure,omitempty"`
 	Timeout   string          `json:"timeout,omitempty"`
 	Lane      map[string]any  `json:"lane,omitempty"`

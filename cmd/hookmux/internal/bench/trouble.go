@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,34 +39,41 @@ func (l *lab) fullRate(ctx context.Context, name string, s *system, ld load) (fl
 // slow has one plugin sleep in each event. Of the user's plugins it is a
 // built-in one beside them, since they cannot be told to.
 func slow(nap time.Duration) func(context.Context, *lab, time.Duration) (sample, error) {
-	return slowAmong((*lab).withSlow, nap)
+	return slowAmong((*lab).withSlow, notified, nap)
 }
 
 // slowAmong is slow with the last plugin of a system.
-func slowAmong(system func(*lab, context.Context) (*system, error), nap time.Duration) func(context.Context, *lab, time.Duration) (sample, error) {
+func slowAmong(system func(*lab, context.Context) (*system, error), change func(*load), nap time.Duration) func(context.Context, *lab, time.Duration) (sample, error) {
 	return func(ctx context.Context, l *lab, d time.Duration) (sample, error) {
 		s, err := system(l, ctx)
 		if err != nil {
 			return sample{}, err
 		}
 		ld := l.load()
-		ld.kind = notifications
-		full, err := l.fullRate(ctx, s.name, s, ld)
+		change(&ld)
+		decides := ld.kind[0].Valued()
+		// A slow one's lane may overflow. And what watches decisions is told of them later than
+		// their answers come.
+		ld.lenient = nap > 0 || decides
+		ld.strict = len(s.plugins) - 1
+		full, err := l.fullRate(ctx, fmt.Sprint(s.name, ld.kind), s, ld)
 		if err != nil {
 			return sample{}, err
 		}
 		ld.duration, ld.rate = d, full*partOfFull
-		ld.lenient = nap > 0 // the slow one's lane may overflow
-		ld.strict = len(s.plugins) - 1
 		sleeper := s.plugins[len(s.plugins)-1]
-		before := sleeper.notified.Load()
+		handled := &sleeper.notified
+		if decides {
+			handled = &sleeper.decided
+		}
+		before := handled.Load()
 		sleeper.nap.Store(int64(nap))
 		out, err := ld.run(ctx, s)
 		sleeper.nap.Store(0)
 		if err != nil {
 			return out, err
 		}
-		return out, catchUp(ctx, s, sleeper, before+int64(out.Events))
+		return out, catchUp(ctx, s, handled, before+int64(out.Events))
 	}
 }
 
@@ -94,13 +102,13 @@ func (l *lab) withSlow(ctx context.Context) (*system, error) {
 
 // catchUp waits until the slow plugin has handled what waited for it: all,
 // unless its lane was full and hookmux said so.
-func catchUp(ctx context.Context, s *system, slow *counters, want int64) error {
-	last, since := slow.notified.Load(), time.Now()
+func catchUp(ctx context.Context, s *system, handled *atomic.Int64, want int64) error {
+	last, since := handled.Load(), time.Now()
 	for last < want {
 		if !sleep(ctx, time.Millisecond) {
 			return ctx.Err()
 		}
-		if now := slow.notified.Load(); now != last {
+		if now := handled.Load(); now != last {
 			last, since = now, time.Now()
 		}
 		stuck := time.Since(since)
@@ -179,10 +187,19 @@ func killPlugin(ctx context.Context, hookmux int, name string) error {
 	if !sleep(ctx, killAfter) {
 		return ctx.Err()
 	}
+	pid, err := findPlugin(hookmux, name)
+	if err != nil {
+		return fmt.Errorf("%w: hookmux has not restarted it within %s", err, crashSlice)
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
+}
+
+// findPlugin is the process of one of hookmux's plugins.
+func findPlugin(hookmux int, name string) (pid int, err error) {
 	for pid, p := range processes() {
 		if p.parent == hookmux && hasEnv(pid, handshake.EnvName, name) {
-			return syscall.Kill(pid, syscall.SIGKILL)
+			return pid, nil
 		}
 	}
-	return fmt.Errorf("plugin %s was not there to be killed: hookmux has not restarted it within %s", name, crashSlice)
+	return 0, fmt.Errorf("plugin %s is not there", name)
 }

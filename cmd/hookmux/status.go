@@ -23,7 +23,8 @@ func newStatus() *cobra.Command {
 		Long: `status shows the providers in the order in which they are asked, what is wrong with
 them and why, and the EMQX nodes that send events.
 
-  WAITING    notifications that wait for it      DELIVERED  notifications that it handled
+  WAITING    events that wait for it, in its     DELIVERED  notifications that it handled
+             lane or stored
   DECIDED    logins, permissions and messages    LOST       notifications that it never will
              that it answered
   MISSING    those for which it gave no answer, so that its on_failure decided`,
@@ -71,7 +72,7 @@ func newProviders() *cobra.Command {
 			if *asJSON {
 				return printJSON(out, map[string][]admin.Provider{"providers": s.Providers})
 			}
-			printProviders(out, s.Providers, time.Now())
+			printProviders(out, &s, time.Now())
 			return nil
 		}
 		i := slices.IndexFunc(s.Providers, func(p admin.Provider) bool { return p.Name == args[0] })
@@ -96,7 +97,7 @@ func providerNames(providers []admin.Provider) (names []string) {
 
 func printStatus(out io.Writer, s *admin.Status, now time.Time) {
 	fmt.Fprintf(out, "hookmux %s, %s, serves %s, up for %s\n\nPROVIDERS\n", s.Version, cmp.Or(s.Config, "no config file"), s.Listen, short(now.Sub(s.Started)))
-	printProviders(out, s.Providers, now)
+	printProviders(out, s, now)
 	about := func(heading string, what func(*admin.Provider) []string) {
 		for i := range s.Providers {
 			p := &s.Providers[i]
@@ -106,7 +107,16 @@ func printStatus(out io.Writer, s *admin.Status, now time.Time) {
 			}
 		}
 	}
-	about("\nWHAT IS WRONG\n", troubles)
+	about("\nWHAT IS WRONG\n", func(p *admin.Provider) []string { return append(troubles(p), backlog(s, p.Name, now)...) })
+	if s.StoredError != "" {
+		fmt.Fprintf(out, "\nWHAT IS STORED is not known: %s\n", clean(s.StoredError))
+	}
+	for _, st := range s.Stored {
+		if st.Orphaned {
+			fmt.Fprintf(out, "\nSTORED FOR NOBODY: %s, %s of %s, which no provider of the config is told durably: hookmux spool list\n",
+				plural(int(st.Events), "event"), plural(int(st.Dead), "dead letter"), clean(st.Provider))
+		}
+	}
 	about("\nWHAT HAS HAPPENED\n", losses)
 	fmt.Fprintln(out, "\nBROKERS")
 	for i := range s.Brokers {
@@ -121,17 +131,17 @@ func printStatus(out io.Writer, s *admin.Status, now time.Time) {
 	}
 }
 
-func printProviders(out io.Writer, providers []admin.Provider, now time.Time) {
+func printProviders(out io.Writer, s *admin.Status, now time.Time) {
 	columns(out, func(w io.Writer) {
 		fmt.Fprintln(w, "  NAME\tSTATUS\tFOR\tPID\tRESTARTS\tWAITING\tDECIDED\tMISSING\tDELIVERED\tLOST")
-		for i := range providers {
-			p := &providers[i]
+		for i := range s.Providers {
+			p := &s.Providers[i]
 			pid := "-"
 			if p.Pid != 0 {
 				pid = fmt.Sprint(p.Pid)
 			}
 			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", p.Name, p.Status, now.Sub(p.Since).Round(time.Second), pid,
-				p.Restarts, p.WaitingEvents, sum(p.Decided), sum(p.Missing), p.Delivered, sum(p.Dropped))
+				p.Restarts, p.WaitingEvents+int64(storedFor(s, p.Name).Events), sum(p.Decided), sum(p.Missing), p.Delivered, sum(p.Dropped))
 		}
 	})
 }
@@ -177,6 +187,31 @@ func troubles(p *admin.Provider) (out []string) {
 	return out
 }
 
+// storedFor is what waits to be delivered durably to a provider.
+func storedFor(s *admin.Status, provider string) admin.Stored {
+	for _, st := range s.Stored {
+		if st.Provider == provider {
+			return st
+		}
+	}
+	return admin.Stored{Provider: provider}
+}
+
+// longStored is for how long an event may be stored until somebody should know.
+const longStored = time.Minute
+
+// backlog is what is wrong with what is delivered durably to a provider.
+func backlog(s *admin.Status, provider string, now time.Time) (out []string) {
+	st := storedFor(s, provider)
+	if st.Oldest != nil && now.Sub(*st.Oldest) > longStored {
+		out = append(out, fmt.Sprintf("is behind: %s (%s) stored for it, the oldest for %s", plural(int(st.Events), "event"), bytesText(st.Bytes), short(now.Sub(*st.Oldest))))
+	}
+	if st.Dead > 0 {
+		out = append(out, fmt.Sprintf("has %s: hookmux spool list %[2]s shows why, hookmux spool retry --all %[2]s has them delivered again", plural(int(st.Dead), "dead letter"), provider))
+	}
+	return out
+}
+
 // losses are what has gone wrong with a provider since it was started or added.
 func losses(p *admin.Provider) (out []string) {
 	if p.Status == "up" && p.LastError != "" {
@@ -198,7 +233,7 @@ func printProvider(out io.Writer, s *admin.Status, p *admin.Provider, now time.T
 		fmt.Fprintf(out, " (pid %d)", p.Pid)
 	}
 	fmt.Fprintln(out)
-	for _, w := range append(troubles(p), losses(p)...) {
+	for _, w := range slices.Concat(troubles(p), backlog(s, p.Name, now), losses(p)) {
 		fmt.Fprintf(out, "  it %s\n", behind("    ", w))
 	}
 	columns(out, func(w io.Writer) {
@@ -212,6 +247,8 @@ func printProvider(out io.Writer, s *admin.Status, p *admin.Provider, now time.T
 			hp := &h.Providers[at]
 			place, without, answers := "told, "+hp.Delivery, "", ""
 			switch {
+			case hp.Observe && hp.Delivery == mux.Durable.String():
+				place = "told of the decision, durable"
 			case hp.Observe:
 				place = "told of the decision"
 			case h.Valued:
@@ -222,6 +259,9 @@ func printProvider(out io.Writer, s *admin.Status, p *admin.Provider, now time.T
 	})
 	fmt.Fprintf(out, "\n  one answer may take %s; %s so far; %d replies came too late\n", short(time.Duration(p.TimeoutMs)*time.Millisecond), plural(p.Restarts, "restart"), p.Late)
 	fmt.Fprintf(out, "  notifications: %d sent, %d delivered, %d lost, %d wait (%d bytes)\n", p.Sent, p.Delivered, sum(p.Dropped), p.WaitingEvents, p.WaitingBytes)
+	if st := storedFor(s, p.Name); st.Events > 0 {
+		fmt.Fprintf(out, "  stored: %s (%s), the oldest %s\n", plural(int(st.Events), "event"), bytesText(st.Bytes), since(st.Oldest, now))
+	}
 }
 
 // policyWords says what most causes have, and then which have another.

@@ -48,7 +48,7 @@ type handler struct {
 
 func newHandler(c Control, opts Options, stopping <-chan struct{}) *handler {
 	h := &handler{control: c, opts: opts, guard: newGuard(opts.Token, opts.TLS != nil), stopping: stopping, mux: http.NewServeMux()}
-	h.answer("GET /v1/status", func(*http.Request) (any, error) { return c.Status(), nil })
+	h.answer("GET /v1/status", h.status)
 	h.answer("GET /v1/hooks", func(*http.Request) (any, error) { return map[string][]Hook{"hooks": c.Status().Hooks}, nil })
 	h.answer("GET /v1/providers", func(*http.Request) (any, error) {
 		return map[string][]Provider{"providers": c.Status().Providers}, nil

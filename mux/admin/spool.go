@@ -59,6 +59,25 @@ type Moved struct {
 // NotFound is what a Control or Spool answers with when there is nothing of that name.
 func NotFound(err error) error { return &Error{"not_found", err.Error()} }
 
+// storeAnswers is how long a status waits for the store, which may be another machine's.
+const storeAnswers = 500 * time.Millisecond
+
+func (h *handler) status(r *http.Request) (any, error) {
+	s := h.control.Status()
+	if h.opts.Spool == nil {
+		return s, nil
+	}
+	if spool := h.opts.Spool(); spool != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), storeAnswers)
+		defer cancel()
+		var err error
+		if s.Stored, err = spool.List(ctx); err != nil {
+			s.StoredError = err.Error()
+		}
+	}
+	return s, nil
+}
+
 const (
 	defaultDead = 100
 	maxDead     = 10_000

@@ -12,6 +12,11 @@ type Status struct {
 	Providers []Provider `json:"providers"` // in the order in which they are asked
 	Hooks     []Hook     `json:"hooks"`     // that somebody wants, in the contract's order
 	Brokers   []Broker   `json:"brokers"`   // by their names
+
+	// Stored is what waits to be delivered durably, by provider; empty: nothing is. StoredError is
+	// why that is not known.
+	Stored      []Stored `json:"stored,omitempty"`
+	StoredError string   `json:"stored_error,omitempty"`
 }
 
 // Provider is a snapshot of a provider.

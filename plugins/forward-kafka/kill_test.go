@@ -25,9 +25,11 @@ func TestKill(t *testing.T) {
 		func() []plugintest.Stored {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			for _, r := range c.PollFetches(ctx).Records() {
-				n, _ := strconv.Atoi(string(r.Value))
-				messages = append(messages, plugintest.Stored{Client: string(r.Key), EventID: header(r, "mqtt-event-id"), N: n})
+			for ctx.Err() == nil {
+				for _, r := range c.PollFetches(ctx).Records() {
+					n, _ := strconv.Atoi(string(r.Value))
+					messages = append(messages, plugintest.Stored{Client: string(r.Key), EventID: header(r, "mqtt-event-id"), N: n})
+				}
 			}
 			return messages
 		})

@@ -53,6 +53,10 @@ export function busy() {
     ...Array.from({ length: 12 }, (_, i) => provider(`tenant-${i + 1}`, { pid: 5000 + i, since: ago((i + 1) * 7 * hour) })),
   ];
   return {
+    stored: [
+      { provider: 'audit', orphaned: false, events: 41_234, bytes: 18_000_000, oldest: ago(hour / 6), dead: 3, dead_bytes: 2000, oldest_dead: ago(hour) },
+      { provider: 'history', orphaned: true, events: 12, bytes: 9000, oldest: ago(40 * hour), dead: 0, dead_bytes: 0 },
+    ],
     version: 'v0.3.0-12-gabcdef1', config: '/etc/hookmux/hookmux.yaml', listen: '127.0.0.1:9000', started: ago(31 * 24 * hour), ready: true, providers, hooks,
     brokers: [broker('emqx@10.0.0.1'), broker('emqx@10.0.0.2', { missing: ['message.publish'] }), broker('emqx@node-with-a-long-name.cluster.example.internal', { version: '4.4.19', service: 'emqx.exhook.v1.HookProvider' })],
   };
@@ -62,7 +66,7 @@ export function well() {
   const s = busy();
   const hooks = s.hooks.map((q) => ({ ...q, providers: q.providers.filter((p) => ['presence', 'topics'].includes(p.name)) })).filter((q) => q.providers.length);
   const providers = [provider('topics'), provider('presence', { hooks: ['client.connected'] })];
-  return { ...s, hooks, providers, brokers: [broker('emqx@10.0.0.1')] };
+  return { ...s, hooks, providers, brokers: [broker('emqx@10.0.0.1')], stored: undefined };
 }
 
 const part = (name, verdict, more) => ({ provider: name, verdict, waited_us: 0, took_us: 830, ...more });

@@ -10,7 +10,7 @@ const folder = process.env.HOOKMUX_PAGE_SHOTS;
 const shots = [
   ['real', '', null], ['real-hooks', '#hooks', null], ['real-trail', '#trail?client=meter-17', null], ['real-provider', '#provider?name=accounts', null], ['real-tail', '#tail', null],
   ['empty', '', fake.empty], ['empty-hooks', '#hooks', fake.empty], ['well', '', fake.well],
-  ['busy', '', fake.busy], ['hooks', '#hooks', fake.busy], ['provider', '#provider?name=login', fake.busy], ['trail', '#trail', fake.busy], ['trail-one', '#trail?client=meter-99', fake.busy],
+  ['busy', '', fake.busy], ['hooks', '#hooks', fake.busy], ['provider', '#provider?name=login', fake.busy], ['provider-behind', '#provider?name=audit', fake.busy], ['trail', '#trail', fake.busy], ['trail-one', '#trail?client=meter-99', fake.busy],
   ['trail-none', '#trail?client=nobody', fake.busy], ['tail', '#tail', fake.busy], ['dialog', '', fake.busy], ['broken', '', fake.busy], ['login', '', fake.busy],
 ];
 

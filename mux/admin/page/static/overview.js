@@ -2,7 +2,7 @@
 import { byId, h, render } from './dom.js';
 import { count, list, rate, short, size, span, took, visible, some } from './format.js';
 import { chart } from './chart.js';
-import { breakersOf, stateOf } from './problems.js';
+import { breakersOf, stateOf, storedFor } from './problems.js';
 
 export function overview({ status, problems, history, time }) {
   render(byId('attention'), attention(status, problems));
@@ -58,10 +58,10 @@ function providers(status, times) {
   const head = ['Provider', 'State', 'Restarts', 'Breaker', 'Lane', 'Asked', 'p50 / p99', 'Notified', ''];
   return h('table', { class: 'cards providers' },
     h('thead', null, h('tr', null, head.map((t, i) => h('th', { scope: 'col', class: i === 2 || i >= 4 && i <= 7 ? 'num' : undefined }, t || h('span', { class: 'visually-hidden' }, 'Actions'))))),
-    h('tbody', null, status.providers.map((p) => providerRow(p, times?.providers.get(p.name)))));
+    h('tbody', null, status.providers.map((p) => providerRow(p, times?.providers.get(p.name), storedFor(status, p.name)))));
 }
 
-function providerRow(p, times) {
+function providerRow(p, times, stored) {
   const state = stateOf(p);
   const open = breakersOf(p);
   const cell = (label, cls, ...inner) => h('td', { 'data-label': label, class: cls }, h('span', null, ...inner));
@@ -71,7 +71,7 @@ function providerRow(p, times) {
     cell('State', `state ${state.tone}`, dot(state.tone), ` ${state.word} `, h('span', { class: 'muted' }, state.since)),
     cell('Restarts', p.restarts > 0 ? 'num strong' : 'num dull', String(p.restarts)),
     cell('Breaker', open.length ? 'bad-text' : 'muted dull', breakerText(p, open)),
-    cell('Lane', p.waiting_events || dropped ? 'num' : 'num dull', lane(p), dropped > 0 && h('span', { class: 'bad-text' }, ` ${count(dropped)} lost`)),
+    cell('Lane', p.waiting_events || stored?.events || dropped ? 'num' : 'num dull', lane(p, stored), dropped > 0 && h('span', { class: 'bad-text' }, ` ${count(dropped)} lost`)),
     cell('Asked', 'num', times ? `${rate(times.rate)}/s` : '–', times?.missing > 0 && h('span', { class: 'bad-text' }, ` ${rate(times.missing)}/s no answer`)),
     cell('p50 / p99', 'num', times && times.rate > 0 ? `${took(times.p50)} / ${took(times.p99)}` : '–'),
     cell('Notified', 'num', times ? `${rate(times.told)}/s` : '–'),
@@ -89,7 +89,9 @@ function breakerText(p, open) {
   return Object.keys(p.breakers ?? {}).length ? 'closed' : '–';
 }
 
-export const lane = (p) => (p.waiting_events ? `${count(p.waiting_events)} · ${size(p.waiting_bytes)}` : 'empty');
+export const lane = (p, stored) => [
+  p.waiting_events && `${count(p.waiting_events)} · ${size(p.waiting_bytes)}`, stored?.events && `${count(stored.events)} stored · ${size(stored.bytes)}`,
+].filter(Boolean).join(', ') || 'empty';
 
 function brokers(status) {
   if (!status.brokers.length) return h('p', { class: 'note' }, 'None has loaded hookmux since it started. EMQX does when its ExHook server is enabled; it tries again every auto_reconnect.');

@@ -29,7 +29,11 @@ export const breakersOf = (p) => Object.entries(p.breakers ?? {}).filter(([, sta
 
 // problems are {key, tone, title, text, printed, provider}; the worst first.
 export function problems(status, times) {
-  const found = [...status.providers.flatMap((p) => ofProvider(p, times?.providers.get(p.name))), ...status.brokers.flatMap(ofBroker)];
+  const found = [...status.providers.flatMap((p) => [...ofProvider(p, times?.providers.get(p.name)), ...ofStored(storedFor(status, p.name))]), ...status.brokers.flatMap(ofBroker)];
+  for (const s of status.stored ?? []) {
+    if (s.orphaned) found.push({ key: `orphaned ${s.provider}`, tone: 'warn', title: `${some(s.events, 'event')} and ${some(s.dead, 'dead letter')} are stored for ${s.provider}, which no provider of the config is told durably`, text: 'They are delivered if it comes back; hookmux spool drop --orphan removes them.' });
+  }
+  if (status.stored_error) found.push({ key: 'stored', tone: 'bad', title: 'What is stored for durable delivery is not known', text: status.stored_error });
   if (!status.brokers.length) {
     found.push({ key: 'no broker', tone: 'warn', title: 'No broker has loaded hookmux', text: `Nothing is asked until one does: its ExHook server is http://${status.listen}, or whatever leads there.` });
   }
@@ -76,6 +80,20 @@ function ofProvider(p, times) {
   if (times?.missing > 0 && p.status === 'up') say('missing', 'bad', `${p.name} leaves ${rate(times.missing)} decisions per second without an answer`, reasonsOf(p.missing), unanswered);
   if (times?.lost > 0) say('lost', 'bad', `${p.name} loses ${rate(times.lost)} notifications per second`, reasonsOf(p.dropped));
   if (p.problems?.length) say('problems', 'warn', `${p.name} runs with less protection than its config asks for`, p.problems.join('; '));
+  return found;
+}
+
+// storedFor is what waits to be delivered durably to a provider; undefined: nothing ever does.
+export const storedFor = (status, name) => status.stored?.find((s) => s.provider === name);
+
+const LONG_STORED = 60; // seconds: for how long an event may be stored until somebody should know
+
+function ofStored(s) {
+  const found = [];
+  const say = (key, title, text) => found.push({ key: `${s.provider} ${key}`, tone: 'warn', title, text, provider: s.provider });
+  const age = s?.oldest ? (now() - Date.parse(s.oldest)) / 1000 : 0;
+  if (age > LONG_STORED) say('behind', `${s.provider} is behind: ${some(s.events, 'event')} stored for it, the oldest for ${span(age)}`, 'They are kept, and delivered when it handles them.');
+  if (s?.dead > 0) say('dead', `${s.provider} has ${some(s.dead, 'dead letter')}`, `Events that it did not handle in all their tries: hookmux spool list ${s.provider} shows why, hookmux spool retry --all ${s.provider} has them delivered again.`);
   return found;
 }
 

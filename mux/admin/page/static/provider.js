@@ -1,8 +1,8 @@
 // One provider with all that is known of it.
 import { byId, h, render, setText } from './dom.js';
-import { count, day, rate, size, took, visible } from './format.js';
+import { count, day, rate, size, some, took, visible } from './format.js';
 import { actions, dot, problem, printedLines } from './overview.js';
-import { stateOf } from './problems.js';
+import { stateOf, storedFor } from './problems.js';
 import { lastWords, policyText, reasonText } from './words.js';
 
 export function provider({ status, problems, history }, name) {
@@ -13,6 +13,7 @@ export function provider({ status, problems, history }, name) {
     return;
   }
   const mine = problems.filter((q) => q.provider === name);
+  const stored = storedFor(status, name);
   const times = history.now?.providers.get(name);
   render(byId('provider'),
     h('div', { class: 'row' }, stateLine(p), actions(p)),
@@ -26,6 +27,8 @@ export function provider({ status, problems, history }, name) {
       ['Kind', p.kind], ['Process', p.pid ? String(p.pid) : undefined], ['In this state since', day(new Date(p.since))],
       ['Restarts', count(p.restarts)], ['Timeout', took(p.timeout_ms / 1000)],
       ['In its lane', p.waiting_events ? `${count(p.waiting_events)} notifications, ${size(p.waiting_bytes)}` : 'nothing'],
+      ['Stored for it', stored && (stored.events ? `${some(stored.events, 'event')}, ${size(stored.bytes)}, the oldest since ${day(new Date(stored.oldest))}` : 'nothing')],
+      ['Dead letters', stored?.dead ? count(stored.dead) : undefined],
       ['Asked', times && `${rate(times.rate)}/s${times.rate > 0 ? `, ${took(times.p50)} p50, ${took(times.p99)} p99` : ''}`],
       ['Notified', times && `${rate(times.told)}/s`],
       ['Breakers', Object.entries(p.breakers ?? {}).map(([what, state]) => `${what}: ${state}`).join(', ') || (p.pid || p.kind === 'remote' ? '–' : 'none while it is down')],

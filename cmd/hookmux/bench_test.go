@@ -10,15 +10,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/hookmux/hookmux/mux/muxtest"
+	"github.com/hookmux/hookmux/mux/muxtest/targets"
 )
 
 // buildForBench builds hookmux as users have it, since bench starts itself
 // again as hookmux, as plugin and as server; and an example plugin.
-func buildForBench(t *testing.T) (dir string) {
+func buildForBench(t *testing.T, plugin string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir, ".", "../../examples/go/minimal")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir, ".", plugin)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -59,7 +62,7 @@ func runBench(t *testing.T, dir string, args ...string) (stdout string) {
 // every event once.
 func TestBench(t *testing.T) {
 	t.Parallel()
-	dir := buildForBench(t)
+	dir := buildForBench(t, "../../examples/go/minimal")
 	out := runBench(t, dir, "--only", "async1_cpu,sync1_cpu,chain4_pure_p50", "--pairs", "1", "--duration", "100ms", "--callers", "4")
 	for _, want := range []string{"\nratio async1_cpu ", "\nratio sync1_cpu ", "\nratio chain4_pure_p50 ", "RATIO", "must be"} {
 		if !strings.Contains(out, want) {
@@ -80,6 +83,29 @@ func TestBench(t *testing.T) {
 	}
 	if len(report.Ratios) != 2 || report.Ratios[0].Error == "" || report.Ratios[1].Value <= 0 {
 		t.Errorf("%+v", report.Ratios)
+	}
+}
+
+// What waits for forward-sql is in PostgreSQL, each message once, or bench fails; and nothing is left there.
+func TestBenchPostgres(t *testing.T) {
+	t.Parallel()
+	url := targets.Postgres(t).URL
+	dir := buildForBench(t, "../../plugins/forward-sql")
+	out := runBench(t, dir, "--only", "forward_sql_throughput", "--pairs", "1", "--duration", "200ms", "--callers", "4", "--postgres", url)
+	if !strings.Contains(out, "\nratio forward_sql_throughput ") {
+		t.Error(out)
+	}
+	db, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context())
+	var left int
+	if err := db.QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'hookmux_bench%'").Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d tables are left: %v", left, err)
+	}
+	if out := runBench(t, dir, "--only", "forward_sql_throughput"); !strings.Contains(out, "it needs a database: --postgres URL") {
+		t.Error(out)
 	}
 }
 

@@ -43,6 +43,10 @@
 // on the plugin's to decode the request, run the method and encode the answer. It is
 // about half and half.
 //
+// What forward-sql stores is counted in PostgreSQL itself, and must be just what was
+// published. That ratio is of a backlog, which waits in hookmux's store while the plugin is
+// stopped, so that what is measured is the way into the database and not that of the load.
+//
 // # Where things are
 //
 // ratios.go has the table of ratios and the modes they compare, load.go the

@@ -16,7 +16,8 @@ import (
 // A plugin has a method for a hook, or takes it in batches. In a batch are events of all
 // its hooks in the order in which they came, so those of one client are in order; one
 // OnBatch runs at a time, and what comes meanwhile is the next batch. A batch is at most
-// 2,048 events or about 8 MiB, and does not wait for more than 2 ms. A repetition of a durable
+// 2,048 events or about 8 MiB, and does not wait for more than 2 ms, or at all when a durable event is in
+// it. A repetition of a durable
 // event has the same BatchEvent.ID, and may be in one batch with the first.
 //
 // nil means that all events are done, but those that were given to Fail; an error
@@ -121,6 +122,7 @@ type batcher struct {
 	mu      sync.Mutex
 	queue   []*batchItem
 	bytes   int  // of the queue
+	hurry   bool // nothing more is waited for
 	running bool // somebody makes batches of the queue
 }
 
@@ -171,10 +173,29 @@ func (b *batcher) add(i *batchItem) {
 		go b.run()
 	}
 	if b.full() {
-		select {
-		case b.filled <- struct{}{}:
-		default:
-		}
+		b.endWait()
+	}
+}
+
+// arrived is told when all is there that hookmux has sent at once. If durable events are
+// among it, their clients' next ones wait for them, and so do not come.
+func (b *batcher) arrived() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.queue); n > 0 && b.queue[n-1].ID != "" {
+		b.hurry = true
+		b.endWait()
+	}
+}
+
+// endWait ends the wait for a batch to grow, with b.mu held.
+func (b *batcher) endWait() {
+	select {
+	case b.filled <- struct{}{}:
+	default:
 	}
 }
 
@@ -209,7 +230,7 @@ func (b *batcher) run() {
 func (b *batcher) next(timer *time.Timer) []*batchItem {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for len(b.queue) > 0 && !b.full() {
+	for len(b.queue) > 0 && !b.full() && !b.hurry {
 		wait := batchLinger - time.Since(b.queue[0].arrived)
 		if wait <= 0 {
 			break
@@ -233,6 +254,7 @@ func (b *batcher) next(timer *time.Timer) []*batchItem {
 		b.queue = nil // or what it was would stay in memory
 	}
 	b.bytes -= bytes
+	b.hurry = false
 	b.running = n > 0
 	return batch
 }

@@ -227,6 +227,24 @@ func TestBatchTimes(t *testing.T) {
 	})
 }
 
+// Durable events wait for no others: those of the same clients come when these are done.
+func TestDurableEventsDoNotWait(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]time.Duration{"": 2 * time.Millisecond, "e1": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			k := &keeper{on: func(_ context.Context, batch []*sdk.BatchEvent) error {
+				if took := time.Since(begin); took != want || len(batch) != 3 {
+					t.Errorf("id %q: a batch of %d after %v, want 3 after %v", id, len(batch), took, want)
+				}
+				return nil
+			}}
+			e := sdk.BatchEvent{ID: id, Hook: sdk.MessageDelivered, Request: deliveredTo("c", "t", 1)}
+			sdk.Arrive(k, e, e, e)
+		})
+	}
+}
+
 // Whoever no longer waits is not in the batch, and gets no answer later.
 func TestBatchLeavesOutWhoGaveUp(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"time"
 
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -25,4 +26,19 @@ func NewHostedServer(p any) (*grpc.Server, func(), error) {
 		}
 	}
 	return server, func() { s.end(); cancel() }, nil
+}
+
+// Arrive has events come to a plugin as those of one read from a stream do, and waits until they are
+// done.
+func Arrive(p BatchHook, events ...BatchEvent) {
+	b := newBatcher(p)
+	defer b.close()
+	done := make(chan error)
+	for _, e := range events {
+		b.add(&batchItem{BatchEvent: e, arrived: time.Now(), over: func() bool { return false }, done: func(err error) { done <- err }})
+	}
+	b.arrived()
+	for range events {
+		<-done
+	}
 }

@@ -179,6 +179,7 @@ func (s *stream) readBatch(b []byte, now time.Time) error {
 		s.handling.cancel(id)
 	})
 	s.handling.handled()
+	s.batches.arrived()
 	if err != nil {
 		return status.Error(codes.InvalidArgument, "the batch is malformed")
 	}

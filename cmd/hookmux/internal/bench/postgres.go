@@ -41,7 +41,7 @@ func drained(ctx context.Context, l *lab, d time.Duration) (sample, error) {
 	if err := syscall.Kill(plugin, syscall.SIGSTOP); err != nil {
 		return sample{}, err
 	}
-	defer syscall.Kill(plugin, syscall.SIGCONT)
+	defer func() { _ = syscall.Kill(plugin, syscall.SIGCONT) }()
 	ld := l.load()
 	published(&ld)
 	ld.duration = d

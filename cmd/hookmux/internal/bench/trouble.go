@@ -56,7 +56,7 @@ func slowAmong(system func(*lab, context.Context) (*system, error), change func(
 		// their answers come.
 		ld.lenient = nap > 0 || decides
 		ld.strict = len(s.plugins) - 1
-		full, err := l.fullRate(ctx, fmt.Sprint(s.name, ld.kind), s, ld)
+		full, err := l.fullRate(ctx, fmt.Sprintf("%s %v", s.name, ld.kind), s, ld)
 		if err != nil {
 			return sample{}, err
 		}

@@ -18,8 +18,12 @@ type backlog struct {
 	// others. It is tried alone, which shows who it was.
 	suspect bool
 	tries   int // of the first event
-	death   *Death
-	timer   *time.Timer
+	// away is how often in a row the first event failed because what the provider needs is
+	// away, which is no try; inAway that it is in durable.away.
+	away   int
+	inAway bool
+	death  *Death
+	timer  *time.Timer
 }
 
 type backlogState uint8
@@ -94,7 +98,7 @@ func (d *durable) settle(b *backlog) {
 	d.forget(&b.events[0])
 	b.events[0] = waiting{}
 	b.events = b.events[1:]
-	b.tries, b.suspect, b.death = 0, false, nil
+	b.tries, b.away, b.suspect, b.death = 0, 0, false, nil
 	b.parked = false // those that come are kept in memory again
 	d.known.Add(-1)
 	if d.known.Load() == durableKnown-1 {

@@ -45,10 +45,12 @@ type durable struct {
 	mu          sync.Mutex
 	closing     bool // nothing more is sent
 	backlogs    map[string]*backlog
-	ready       fifo // those whose first event can be sent
-	suspects    fifo // the same, but for one at a time
-	alone       bool // a suspect is under way
-	loaded      int  // events that were read, and are in memory
+	ready       fifo       // those whose first event can be sent
+	suspects    fifo       // the same, but for one at a time
+	alone       bool       // a suspect is under way
+	away        []*backlog // whose first event waits for what the provider needs
+	backAt      time.Time  // when they last were tried at once
+	loaded      int        // events that were read, and are in memory
 	loadedBytes int64
 	flights     map[uint64]*flight
 	flightBytes int64
@@ -181,7 +183,54 @@ func (d *durable) handled(b *backlog, e *Stored) {
 	d.p.handled(&ev)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	wasAway := b.away > 0
 	d.settle(b)
+	if wasAway {
+		d.back(time.Now())
+	}
+}
+
+// unavailable takes that what the provider needs for the first event of b is away. It is tried again
+// later, and that as often as need be: an outage makes no dead letters.
+func (d *durable) unavailable(b *backlog, e *Stored, err error) {
+	d.mu.Lock()
+	b.away++
+	d.park(b)
+	d.pause(b, backoff(b.away))
+	if !b.inAway {
+		b.inAway = true
+		d.away = append(d.away, b)
+	}
+	d.mu.Unlock()
+	d.sayFailed(e, failure{ReasonError, err}, 0)
+}
+
+// anew has all tried again at once: the provider has a new connection, and perhaps another
+// config, or a process that finds what it needs.
+func (d *durable) anew() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.backAt = time.Time{}
+	d.back(time.Now())
+}
+
+// back has all tried again at once that wait for what the provider needs, since one of
+// them was handled; with d.mu held. It may be another thing that is back, so this is not done
+// for each that is.
+func (d *durable) back(now time.Time) {
+	if now.Sub(d.backAt) < time.Second {
+		return
+	}
+	d.backAt = now
+	for _, b := range d.away {
+		b.inAway = false
+		if b.away > 0 && b.state == backlogPaused {
+			b.timer.Stop()
+			d.makeReady(b)
+		}
+	}
+	clear(d.away)
+	d.away = d.away[:0]
 }
 
 // lose settles the first event of b, which is gone for the reason r. e is nil when
@@ -203,6 +252,7 @@ func (d *durable) failed(b *backlog, e *Stored, f failure) {
 	spec := d.p.current().spec.Durable
 	d.mu.Lock()
 	b.tries++
+	b.away = 0
 	tries := b.tries
 	d.park(b)
 	if tries >= spec.Tries {
@@ -223,11 +273,17 @@ func (d *durable) sayFailed(e *Stored, f failure, tries int) {
 		return
 	}
 	ev := e.event()
-	attrs := []any{"hook", e.Hook.String(), "client", ev.Client(), "event_id", e.ID, "tries", tries, "reason", f.reason.String(), "error", f.err}
+	msg := "durable event not handled: its client's later events wait, it is tried again"
+	attrs := []any{"hook", e.Hook.String(), "client", ev.Client(), "event_id", e.ID, "reason", f.reason.String(), "error", f.err}
+	if tries > 0 {
+		attrs = append(attrs, "tries", tries)
+	} else {
+		msg = "durable event not handled, what the provider needs for it is away: its client's later events wait, it is tried again and again"
+	}
 	if held > 0 {
 		attrs = append(attrs, "more_like_it", held)
 	}
-	d.p.log.Warn("durable event not handled: its client's later events wait, it is tried again", attrs...)
+	d.p.log.Warn(msg, attrs...)
 }
 
 // pause has b wait, with d.mu held.

@@ -31,16 +31,26 @@ func durableID(n uint64) uint64 { return n<<1 | 1 }
 
 // pump sends the first event of each client.
 func (d *durable) pump() {
+	var last *Link
 	for d.ctx.Err() == nil {
 		lk := d.awaitLink()
 		if lk == nil {
 			return
 		}
+		if lk.Link != last {
+			last = lk.Link
+			d.anew()
+		}
 		b, w, death := d.take(lk)
 		switch {
 		case b == nil:
+			changed := d.p.linkUp.wait()
+			if d.p.current().link.Load() != lk {
+				continue
+			}
 			select {
 			case <-d.wake:
+			case <-changed:
 			case <-d.ctx.Done():
 			}
 		case w.stored == nil:
@@ -284,6 +294,10 @@ func (d *durable) landed(f *flight, err error) {
 		d.mu.Lock()
 		f.b.suspect = false
 		d.mu.Unlock()
+		if errors.Is(err, ErrUnavailable) {
+			d.unavailable(f.b, f.e, err)
+			return
+		}
 		d.failed(f.b, f.e, classify(context.Background(), err))
 	}
 }

@@ -56,3 +56,7 @@ var ErrNoRoom = errors.New("the provider does not keep up with its stream")
 // error. That is one event's failure and not the breaker's business: it would
 // let a client whose login trips a bug lock everybody else out.
 var ErrAnswered = errors.New("the provider answered with an error")
+
+// ErrUnavailable is what a Conn wraps besides ErrAnswered when the provider says that what it
+// needs is away, such as its database. That is no fault of the event.
+var ErrUnavailable = errors.New("what the provider needs is away")

@@ -121,7 +121,12 @@ func (e *answeredError) Error() string {
 	return fmt.Sprintf("%v: %s: %s", mux.ErrAnswered, e.code, e.text)
 }
 
-func (e *answeredError) Unwrap() error { return mux.ErrAnswered }
+func (e *answeredError) Unwrap() []error {
+	if e.code == codes.Unavailable {
+		return []error{mux.ErrAnswered, mux.ErrUnavailable}
+	}
+	return []error{mux.ErrAnswered}
+}
 
 // GRPCStatus lets status.Code find the code.
 func (e *answeredError) GRPCStatus() *status.Status { return status.New(e.code, e.text) }

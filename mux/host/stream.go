@@ -239,6 +239,9 @@ func replyError(r *batch.Reply) error {
 	if r.Error == "" {
 		return nil
 	}
+	if r.Unavailable {
+		return fmt.Errorf("%w: %w: %s", mux.ErrAnswered, mux.ErrUnavailable, short(r.Error))
+	}
 	return fmt.Errorf("%w: %s", mux.ErrAnswered, short(r.Error))
 }
 

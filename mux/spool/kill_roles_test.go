@@ -63,7 +63,8 @@ func (w *writer) Start(context.Context) (err error) {
 }
 
 func (w *writer) OnMessagePublish(ctx context.Context, r *sdk.MessagePublishRequest) (sdk.Answer, error) {
-	_, err := fmt.Fprintf(w.file, "%s %s\n", sdk.EventID(ctx), r.Message.Payload)
+	// A write that SIGKILL has cut short is told by its end, and does not spoil the next one.
+	_, err := fmt.Fprintf(w.file, "\n%s %s end\n", sdk.EventID(ctx), r.Message.Payload)
 	if err != nil {
 		return sdk.Answer{}, err
 	}

@@ -256,7 +256,7 @@ func (s *scene) check() (starts int) {
 		lines, duplicates = 0, 0
 		for line := range bytes.Lines(data) {
 			f := strings.Fields(string(line))
-			if len(f) < 3 || line[len(line)-1] != '\n' {
+			if len(f) < 4 || f[len(f)-1] != "end" || line[len(line)-1] != '\n' {
 				continue // the plugin was killed while it wrote
 			}
 			lines++

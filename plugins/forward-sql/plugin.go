@@ -74,7 +74,7 @@ func (p *plugin) makeTable(ctx context.Context) error {
 // events fail alone.
 func (p *plugin) OnBatch(ctx context.Context, batch []*sdk.BatchEvent) error {
 	if err := p.makeTable(ctx); err != nil {
-		return err
+		return sdk.Unavailable(err)
 	}
 	rows := make([]row, 0, len(batch))
 	for _, e := range event.All(batch) {
@@ -104,10 +104,11 @@ func (p *plugin) store(ctx context.Context, rows []row) (away error) {
 	case err == nil:
 		return nil
 	case !sqldb.AboutData(err):
+		away = sdk.Unavailable(fmt.Errorf("store in %s: %w", p.db, err))
 		for i := range rows {
-			rows[i].event.Fail(fmt.Errorf("store in %s: %w", p.db, err))
+			rows[i].event.Fail(away)
 		}
-		return err
+		return away
 	case len(rows) == 1:
 		rows[0].event.Fail(fmt.Errorf("%s does not take it: %w", p.db, err))
 		return nil
@@ -117,7 +118,7 @@ func (p *plugin) store(ctx context.Context, rows []row) (away error) {
 		return p.store(ctx, second)
 	}
 	for i := range second {
-		second[i].event.Fail(fmt.Errorf("store in %s: %w", p.db, away))
+		second[i].event.Fail(away)
 	}
 	return away
 }

@@ -145,11 +145,11 @@ func (p *plugin) watchNodes(ctx context.Context) {
 func (p *plugin) OnBatch(ctx context.Context, batch []*sdk.BatchEvent) error {
 	done, err := p.mine(ctx)
 	if err != nil {
-		return err
+		return sdk.Unavailable(err)
 	}
 	defer done()
 	if err := p.makeTable(ctx); err != nil {
-		return err
+		return sdk.Unavailable(err)
 	}
 	all := make([]told, 0, len(batch))
 	for _, e := range batch {
@@ -192,10 +192,11 @@ func (p *plugin) store(ctx context.Context, all []told) (away error) {
 	case err == nil:
 		return nil
 	case !sqldb.AboutData(err):
+		away = sdk.Unavailable(fmt.Errorf("store in %s: %w", p.table.db, err))
 		for _, t := range all {
-			t.event.Fail(fmt.Errorf("store in %s: %w", p.table.db, err))
+			t.event.Fail(away)
 		}
-		return err
+		return away
 	case len(all) == 1:
 		all[0].event.Fail(fmt.Errorf("%s does not take it: %w", p.table.db, err))
 		return nil
@@ -205,7 +206,7 @@ func (p *plugin) store(ctx context.Context, all []told) (away error) {
 		return p.store(ctx, second)
 	}
 	for _, t := range second {
-		t.event.Fail(fmt.Errorf("store in %s: %w", p.table.db, away))
+		t.event.Fail(away)
 	}
 	return away
 }

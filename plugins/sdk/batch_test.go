@@ -51,6 +51,8 @@ func (k *keeper) OnBatch(ctx context.Context, batch []*sdk.BatchEvent) error {
 			e.Fail(errors.New("too large"))
 		case "fail without a reason":
 			e.Fail(nil)
+		case "away":
+			e.Fail(fmt.Errorf("store: %w", sdk.Unavailable(errors.New("no database"))))
 		case "fail all":
 			return errors.New("the database is down")
 		case "fail all emptily":
@@ -118,6 +120,33 @@ func batchOutcomes(t *testing.T, protocol int) {
 	}
 	h.stderr.line(t, "panic in the plugin")
 	h.end(t)
+}
+
+// hookmux hears that what the plugin needs is away.
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	unary := startHost(t, handshake.Unary, "keeper")
+	_, err := unary.calls.OnMessageDelivered(t.Context(), deliveredTo("c", "away", 1))
+	if s := status.Convert(err); s.Code() != codes.Unavailable || s.Message() != "store: no database" {
+		t.Error(err)
+	}
+	unary.end(t)
+	stream := startHost(t, handshake.Stream, "keeper")
+	notify := stream.streams.notify
+	for topic, away := range map[string]bool{"away": true, "fail": false} {
+		request, err := proto.Marshal(deliveredTo("c", topic, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan batch.Reply, 1)
+		if err := notify.post(&batch.Event{ID: notify.expect(done), Hook: uint64(pluginv1.Hook_HOOK_MESSAGE_DELIVERED), Request: request}); err != nil {
+			t.Fatal(err)
+		}
+		if r := <-done; r.Error == "" || r.Unavailable != away {
+			t.Errorf("%s: %+v", topic, r)
+		}
+	}
+	stream.end(t)
 }
 
 func TestBatchesKnowTheEventID(t *testing.T) {

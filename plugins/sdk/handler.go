@@ -160,6 +160,8 @@ func valid(method string) func(*exhookv3.ValuedResponse, error) (*exhookv3.Value
 // would look as if the plugin itself were gone.
 func toStatus(err error) error {
 	switch {
+	case errors.As(err, new(*unavailableError)):
+		return status.Error(codes.Unavailable, short(err.Error()))
 	case errors.Is(err, context.DeadlineExceeded), status.Code(err) == codes.DeadlineExceeded:
 		return status.Error(codes.DeadlineExceeded, short(err.Error()))
 	case errors.Is(err, context.Canceled):
@@ -167,6 +169,21 @@ func toStatus(err error) error {
 	}
 	return status.Error(codes.Unknown, short(err.Error()))
 }
+
+// Unavailable says that what a method needs for an event is away, such as its database: no fault of
+// the event. Delivered durably, the event is tried again as long as it takes, and not made a
+// dead letter; everywhere else it is an error like any other.
+func Unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &unavailableError{err}
+}
+
+type unavailableError struct{ err error }
+
+func (e *unavailableError) Error() string { return e.err.Error() }
+func (e *unavailableError) Unwrap() error { return e.err }
 
 // short makes a text one line of at most 300 bytes: it travels in a header.
 func short(s string) string {

@@ -3,6 +3,7 @@ package sdk
 import (
 	"sync"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -43,7 +44,8 @@ func (r *replies) add(e *event, answer []byte, err error) {
 	}
 	switch {
 	case err != nil:
-		r.ready.replies = batch.AppendReply(r.ready.replies, &batch.Reply{ID: e.id, Error: status.Convert(err).Message()})
+		s := status.Convert(err)
+		r.ready.replies = batch.AppendReply(r.ready.replies, &batch.Reply{ID: e.id, Error: s.Message(), Unavailable: s.Code() == codes.Unavailable})
 	case len(answer) == 0:
 		r.ready.done = protowire.AppendVarint(r.ready.done, e.id)
 	default:

@@ -94,7 +94,7 @@ func (s *clientStream) reply(r *batch.Reply) {
 	delete(s.waiting, r.ID)
 	s.mu.Unlock()
 	if c != nil {
-		c <- batch.Reply{ID: r.ID, Answer: slices.Clone(r.Answer), Error: r.Error}
+		c <- batch.Reply{ID: r.ID, Answer: slices.Clone(r.Answer), Error: r.Error, Unavailable: r.Unavailable}
 	}
 }
 

@@ -85,16 +85,24 @@ type Reply struct {
 	ID     uint64
 	Answer []byte
 	Error  string // not empty: there is no answer
+	// Unavailable is with an error: what the plugin needs is away.
+	Unavailable bool
 }
 
 // AppendReply appends a reply to a batch of Replies.
 func AppendReply(b []byte, r *Reply) []byte {
 	size := varintSize(1, r.ID) + bytesSize(2, r.Answer) + bytesSize(3, r.Error)
+	unavailable := uint64(0)
+	if r.Unavailable {
+		unavailable = 1
+	}
+	size += varintSize(4, unavailable)
 	b = protowire.AppendTag(b, 1, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size))
 	b = appendVarint(b, 1, r.ID)
 	b = appendBytes(b, 2, r.Answer)
-	return appendBytes(b, 3, r.Error)
+	b = appendBytes(b, 3, r.Error)
+	return appendVarint(b, 4, unavailable)
 }
 
 // AppendDone appends the id of an event that was handled and has no answer to
@@ -115,6 +123,8 @@ func ReadReplies(b []byte, reply func(*Reply)) error {
 				r.Answer = bytes
 			case 3:
 				r.Error = string(bytes)
+			case 4:
+				r.Unavailable = u != 0
 			}
 		})
 		if err == nil {

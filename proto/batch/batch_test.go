@@ -56,9 +56,9 @@ func TestRepliesAgreeWithTheGeneratedCode(t *testing.T) {
 		want := &pluginv1.Replies{Done: rapid.SliceOfN(rapid.Uint64(), 0, 4).Draw(t, "done")}
 		var b []byte
 		for range rapid.IntRange(0, 4).Draw(t, "replies") {
-			r := batch.Reply{ID: rapid.Uint64().Draw(t, "id"), Answer: rapid.SliceOf(rapid.Byte()).Draw(t, "answer"), Error: rapid.StringMatching("[a-z]*").Draw(t, "error")}
+			r := batch.Reply{ID: rapid.Uint64().Draw(t, "id"), Answer: rapid.SliceOf(rapid.Byte()).Draw(t, "answer"), Error: rapid.StringMatching("[a-z]*").Draw(t, "error"), Unavailable: rapid.Bool().Draw(t, "unavailable")}
 			b = batch.AppendReply(b, &r)
-			want.Replies = append(want.Replies, &pluginv1.Reply{Id: r.ID, Answer: r.Answer, Error: r.Error})
+			want.Replies = append(want.Replies, &pluginv1.Reply{Id: r.ID, Answer: r.Answer, Error: r.Error, Unavailable: r.Unavailable})
 		}
 		for _, id := range want.Done {
 			b = batch.AppendDone(b, id)

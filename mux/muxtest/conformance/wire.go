@@ -147,7 +147,7 @@ func (s *stream) read() {
 			}
 			s.mu.Unlock()
 			if ok {
-				took(reply{batch.Reply{ID: r.ID, Answer: slices.Clone(r.Answer), Error: r.Error}, n})
+				took(reply{batch.Reply{ID: r.ID, Answer: slices.Clone(r.Answer), Error: r.Error, Unavailable: r.Unavailable}, n})
 			}
 		})
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,9 +56,12 @@ type Hookmux struct {
 // Run starts hookmux with one provider, named plugin, that has these keys besides its
 // command: a piece of YAML, such as "config: {url: …}\nobserve: true". ${URL} and the like are not
 // replaced. It ends with the test.
-func Run(t testing.TB, keys string) *Hookmux {
+func Run(t testing.TB, keys string) *Hookmux { t.Helper(); return RunTop(t, "", keys) }
+
+// RunTop is Run with more keys, of the config itself.
+func RunTop(t testing.TB, top, keys string) *Hookmux {
 	t.Helper()
-	cfg, err := config.Parse("hookmux.yaml", []byte("providers:\n- name: plugin\n  command: ["+strconv.Quote(muxtest.Command(t)[0])+"]\n"+indent(keys)),
+	cfg, err := config.Parse("hookmux.yaml", []byte(top+"\nproviders:\n- name: plugin\n  command: ["+strconv.Quote(muxtest.Command(t)[0])+"]\n"+indent(keys)),
 		config.Sources{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +70,7 @@ func Run(t testing.TB, keys string) *Hookmux {
 	h := &Hookmux{log: new(lockedBuffer)}
 	h.App = app.New(cfg, app.Options{
 		Log:     slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Version: "test", DrainTimeout: time.Minute,
+		Version: "test", DrainTimeout: time.Minute, Spool: filepath.Join(t.TempDir(), "spool"),
 		Host: host.Options{FirstDelay: 10 * time.Millisecond, MaxDelay: 100 * time.Millisecond, QuarantineAfter: 1000},
 	})
 	if err := h.Start(); err != nil {

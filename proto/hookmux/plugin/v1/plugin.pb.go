@@ -346,7 +346,10 @@ type Reply struct {
 	// The RPC's response message, encoded. Empty is a valid one: EmptySuccess.
 	Answer []byte `protobuf:"bytes,2,opt,name=answer,proto3" json:"answer,omitempty"`
 	// Why there is no answer; not empty then.
-	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// With an error: what the plugin needs for the event is away, such as its database. That is
+	// no fault of the event, and no try of one that is delivered durably.
+	Unavailable   bool `protobuf:"varint,4,opt,name=unavailable,proto3" json:"unavailable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +405,13 @@ func (x *Reply) GetError() string {
 	return ""
 }
 
+func (x *Reply) GetUnavailable() bool {
+	if x != nil {
+		return x.Unavailable
+	}
+	return false
+}
+
 var File_hookmux_plugin_v1_plugin_proto protoreflect.FileDescriptor
 
 const file_hookmux_plugin_v1_plugin_proto_rawDesc = "" +
@@ -420,11 +430,12 @@ const file_hookmux_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bevent_id\x18\x06 \x01(\tR\aeventId\"Q\n" +
 	"\aReplies\x122\n" +
 	"\areplies\x18\x01 \x03(\v2\x18.hookmux.plugin.v1.ReplyR\areplies\x12\x12\n" +
-	"\x04done\x18\x02 \x03(\x04R\x04done\"E\n" +
+	"\x04done\x18\x02 \x03(\x04R\x04done\"g\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06answer\x18\x02 \x01(\fR\x06answer\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error*\xf5\x04\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12 \n" +
+	"\vunavailable\x18\x04 \x01(\bR\vunavailable*\xf5\x04\n" +
 	"\x04Hook\x12\x14\n" +
 	"\x10HOOK_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14HOOK_PROVIDER_LOADED\x10\x01\x12\x1a\n" +

@@ -41,7 +41,7 @@ const (
 	// A key id that is not known has the keys read again, and no more often than this:
 	// anybody can make up key ids.
 	atMostEvery = 10 * time.Second
-	// Tokens without a key id are tried with so many keys at most.
+	// So many keys are tried at most that may be a token's because it or they have no key id.
 	mostTries = 8
 )
 
@@ -183,7 +183,7 @@ func newSource(c keyConfig) (*source, error) {
 		s.load = func(context.Context) ([]key, error) { return readPEM(c.File, c.Algorithms) }
 		return s, nil
 	case c.JWKS != "":
-		s.where, s.named = c.JWKS, true
+		s.where, s.named = whereIs(c.JWKS), true
 		var err error
 		s.load, err = jwksLoader(c)
 		return s, err
@@ -299,16 +299,27 @@ func (s *source) read(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", s.where, err)
 	}
+	if len(keys) == 0 && (len(s.keys) > 0 || s.good.IsZero()) {
+		slog.Error("the issuer has withdrawn all keys: from now on none of its tokens is good", "keys", s.where)
+	}
 	s.keys, s.good = keys, s.tried
 	return nil
 }
 
 // find gives the keys that a token with this header may be signed with. A key id that is
-// not known may be new, so the keys are read again, but not often. It is an error if a source
-// has no keys, or only too old ones, and the others know none.
+// not known may be new, so the keys are read again, but not often, and that is waited for with
+// a third of the time that is left. It is an error if a source has no keys, or only too old
+// ones, and the others know none.
 func (r *keyring) find(ctx context.Context, id string, a jose.SignatureAlgorithm) ([]key, error) {
 	if found, _ := r.known(id, a); len(found) > 0 {
 		return found, nil
+	}
+	// Anybody can make up key ids: while an issuer is slow, that must not use up the time that
+	// hookmux gives this plugin, which would count as its failure.
+	if by, ok := ctx.Deadline(); ok {
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, time.Until(by)/3)
+		defer done()
 	}
 	for _, s := range r.sources {
 		if !s.named {
@@ -317,8 +328,7 @@ func (r *keyring) find(ctx context.Context, id string, a jose.SignatureAlgorithm
 		if done := r.readAgain(s); done != nil {
 			select {
 			case <-done:
-			case <-ctx.Done():
-				return nil, fmt.Errorf("read keys for a key id that is new: %w", ctx.Err())
+			case <-ctx.Done(): // it is read on, for those who come later
 			}
 		}
 	}
@@ -329,7 +339,9 @@ func (r *keyring) find(ctx context.Context, id string, a jose.SignatureAlgorithm
 	return nil, err
 }
 
+// known gives first the keys with just this id, and then some that may be the one.
 func (r *keyring) known(id string, a jose.SignatureAlgorithm) (found []key, err error) {
+	var perhaps []key
 	for _, s := range r.sources {
 		s.mu.Lock()
 		stale := !s.fixed && time.Since(s.good) > s.maxAge
@@ -337,11 +349,15 @@ func (r *keyring) known(id string, a jose.SignatureAlgorithm) (found []key, err 
 			err = fmt.Errorf("no keys from %s, or none from within %s", s.where, s.maxAge)
 		}
 		for _, k := range s.keys {
-			if !stale && (id == "" || k.id == "" || k.id == id) && slices.Contains(k.algorithms, a) && len(found) < mostTries {
+			switch {
+			case stale || !slices.Contains(k.algorithms, a):
+			case id != "" && k.id == id:
 				found = append(found, k)
+			case (id == "" || k.id == "") && len(perhaps) < mostTries:
+				perhaps = append(perhaps, k)
 			}
 		}
 		s.mu.Unlock()
 	}
-	return found, err
+	return append(found, perhaps...), err
 }

@@ -111,6 +111,9 @@ func jwksLoader(c keyConfig) (func(context.Context) ([]key, error), error) {
 		}
 		res, err := client.Do(r)
 		if err != nil {
+			if inner := (*url.Error)(nil); errors.As(err, &inner) {
+				err = inner.Err // without the URL
+			}
 			return nil, err
 		}
 		defer res.Body.Close()
@@ -125,6 +128,16 @@ func jwksLoader(c keyConfig) (func(context.Context) ([]key, error), error) {
 	}, nil
 }
 
+// whereIs is a file or URL as it may be in a log: without what a URL has after its path, which
+// may be a secret.
+func whereIs(jwks string) string {
+	u, err := url.Parse(jwks)
+	if err != nil || !strings.Contains(jwks, "://") {
+		return jwks // a file, or refused anyway
+	}
+	return u.Scheme + "://" + u.Host + u.EscapedPath()
+}
+
 // safe holds that nobody on the way can put in a key.
 func safe(u *url.URL) error {
 	ip := net.ParseIP(u.Hostname())
@@ -134,7 +147,8 @@ func safe(u *url.URL) error {
 	return errors.New("keys are fetched by https only, but from this machine")
 }
 
-// parseJWKS reads the public keys for signatures; what else is in a set is not for us.
+// parseJWKS reads the public keys for signatures; what else is in a set is not for us. A set
+// that is empty is a good one, without keys; one of which nothing can be used is an error.
 func parseJWKS(text []byte, algorithms []string) ([]key, error) {
 	if len(text) > largestSet {
 		return nil, fmt.Errorf("has more than %d bytes", largestSet)
@@ -142,8 +156,11 @@ func parseJWKS(text []byte, algorithms []string) ([]key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(text, &set); err != nil {
+	if err := json.Unmarshal(text, &set); err != nil || set.Keys == nil {
 		return nil, errors.New("is no JWK set")
+	}
+	if len(set.Keys) == 0 {
+		return nil, nil // all are withdrawn
 	}
 	var keys []key
 	for _, raw := range set.Keys {

@@ -157,8 +157,60 @@ func TestTokenExpiresLater(t *testing.T) {
 	}
 }
 
-// Whatever the order in which a takeover is told, the client keeps its token; and it is
-// forgotten in the end.
+// A token is its connection's alone: the client may be connected a second time, let in by
+// another provider, which asked this one or did not, and whatever is told of it or is not.
+func TestATokenIsItsConnections(t *testing.T) {
+	t.Parallel()
+	at := func(port uint32, password string) *sdk.ClientInfo {
+		c := client(password)
+		c.Peerport = port
+		return c
+	}
+	text := good(t, claims{"acl": map[string]any{"all": []string{"#"}}})
+	for _, story := range []struct{ told, first, second string }{
+		{"login 1, connected 1", "allow", "deny"},
+		{"login 1, connected 1, connected 2", "allow", "deny"},
+		{"login 1, without 2", "allow", "deny"},
+		{"login 1, without 2, connected 2, connected 1", "allow", "deny"},
+		{"login 1, connected 1, without 2, connected 2, disconnected 2", "allow", "deny"},
+		{"login 1, connected 1, connected 2, disconnected 1", "deny", "deny"},
+		{"login 1, login 2, connected 2, disconnected 1", "deny", "allow"},              // a takeover, the old one's begin is lost
+		{"login 1, connected 1, login 2, disconnected 1, connected 2", "deny", "allow"}, // the old one's end is told first
+		{"login 1, connected 1, login 2, connected 2, disconnected 1", "deny", "allow"}, // the new one's beginning is
+		{"login 1, connected 1, without 1", "deny", "deny"},                             // an end was lost, and the port is used again
+	} {
+		p := aclPlugin(t, config{NoToken: "ignore"})
+		for step := range strings.SplitSeq(story.told, ", ") {
+			what, number, _ := strings.Cut(step, " ")
+			c := at(1, text)
+			if number == "2" {
+				c = at(2, text)
+			}
+			switch what {
+			case "login":
+				if got := login(t, p.plugin, c); got != "allow" {
+					t.Fatal(got)
+				}
+			case "without":
+				c.Password = "a password"
+				if got := login(t, p.plugin, c); got != "ignore" {
+					t.Fatal(got)
+				}
+			case "connected":
+				_ = p.OnClientConnected(t.Context(), &sdk.ClientConnectedRequest{Clientinfo: c})
+			case "disconnected":
+				_ = p.OnClientDisconnected(t.Context(), &sdk.ClientDisconnectedRequest{Clientinfo: c})
+			}
+		}
+		first, second := p.may(t, at(1, ""), "publish", "x"), p.may(t, at(2, ""), "publish", "x")
+		if first != story.first || second != story.second {
+			t.Errorf("%s: %s and %s, want %s and %s", story.told, first, second, story.first, story.second)
+		}
+	}
+}
+
+// Without a port: whatever the order in which a takeover is told, the client keeps its
+// token; and it is forgotten in the end.
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	for _, story := range []string{
@@ -186,7 +238,7 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// Who takes a client's place without a token, let in by another provider, has no part in
+// Without a port: who takes a client's place without a token, let in by another provider, has no part in
 // what the token allows; one who is not let in takes nothing away.
 func TestAPlaceTakenWithoutAToken(t *testing.T) {
 	t.Parallel()

@@ -182,13 +182,13 @@ func (p withACL) deny(why string, q *topicfilter.Question) (sdk.Access, error) {
 	return sdk.Deny.Final(), nil
 }
 
-// OnClientConnected counts a client's connections.
+// OnClientConnected counts connections that have no port.
 func (p withACL) OnClientConnected(_ context.Context, r *sdk.ClientConnectedRequest) error {
 	p.clients.connected(r.GetClientinfo())
 	return nil
 }
 
-// OnClientDisconnected forgets a client with its last connection.
+// OnClientDisconnected forgets a connection.
 func (p withACL) OnClientDisconnected(_ context.Context, r *sdk.ClientDisconnectedRequest) error {
 	p.clients.disconnected(r.GetClientinfo())
 	return nil

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	josejson "github.com/go-jose/go-jose/v4/json"
 
 	"github.com/hookmux/hookmux/plugins/internal/topicfilter"
 )
@@ -38,7 +41,8 @@ func (a *acl) allows(q *topicfilter.Question) bool {
 //	{"pub": ["a/b"], "sub": ["a/#"], "all": ["c/${clientid}"]}
 //	[{"permission": "allow", "action": "publish", "topic": "a/b"}, …]
 //
-// It is strict: an entry that is not understood might have been a denial.
+// It is strict: an entry that is not understood might have been a denial. A name that is
+// given twice, or in other letters, is not understood.
 func parseACL(claim json.RawMessage) (*acl, error) {
 	claim = bytes.TrimSpace(claim)
 	switch {
@@ -52,26 +56,29 @@ func parseACL(claim json.RawMessage) (*acl, error) {
 	return nil, errors.New("neither a list nor an object")
 }
 
-func strict(raw []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	return d.Decode(into)
+// only holds that an object has no names but these.
+func only[V any](object map[string]V, names ...string) error {
+	for name := range object {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("the name %.30q", name)
+		}
+	}
+	return nil
 }
 
 func parseLists(claim json.RawMessage) (*acl, error) {
-	var lists struct {
-		Pub []string `json:"pub"`
-		Sub []string `json:"sub"`
-		All []string `json:"all"`
+	var lists map[string][]string
+	if err := josejson.Unmarshal(claim, &lists); err != nil { // which refuses names given twice
+		return nil, err
 	}
-	if err := strict(claim, &lists); err != nil {
+	if err := only(lists, "pub", "sub", "all"); err != nil {
 		return nil, err
 	}
 	a := new(acl)
 	for _, l := range []struct {
 		action string
 		topics []string
-	}{{"publish", lists.Pub}, {"subscribe", lists.Sub}, {"all", lists.All}} {
+	}{{"publish", lists["pub"]}, {"subscribe", lists["sub"]}, {"all", lists["all"]}} {
 		for _, topic := range l.topics {
 			if err := a.add("allow", l.action, topic); err != nil {
 				return nil, err
@@ -82,19 +89,23 @@ func parseLists(claim json.RawMessage) (*acl, error) {
 }
 
 func parseEntries(claim json.RawMessage) (*acl, error) {
+	var names []map[string]any
 	var entries []struct {
-		Permission string          `json:"permission"`
-		Action     string          `json:"action"`
-		Topic      string          `json:"topic"`
-		Topics     []string        `json:"topics"`
-		QoS        json.RawMessage `json:"qos"`
-		Retain     json.RawMessage `json:"retain"`
+		Permission string   `json:"permission"`
+		Action     string   `json:"action"`
+		Topic      string   `json:"topic"`
+		Topics     []string `json:"topics"`
 	}
-	if err := strict(claim, &entries); err != nil {
+	if err := errors.Join(josejson.Unmarshal(claim, &names), josejson.Unmarshal(claim, &entries)); err != nil {
 		return nil, err
 	}
+	for _, n := range names {
+		if err := only(n, "permission", "action", "topic", "topics", "qos", "retain"); err != nil {
+			return nil, err
+		}
+	}
 	a := new(acl)
-	for _, e := range entries {
+	for i, e := range entries {
 		topics := e.Topics
 		if e.Topic != "" {
 			topics = append(topics, e.Topic)
@@ -104,7 +115,9 @@ func parseEntries(claim json.RawMessage) (*acl, error) {
 		}
 		// EMQX does not tell an ExHook server the QoS and whether a message is to be retained.
 		// So what is allowed for some only is not allowed, and what is denied for some is denied.
-		if e.Permission == "allow" && (e.QoS != nil || e.Retain != nil) {
+		_, qos := names[i]["qos"]
+		_, retain := names[i]["retain"]
+		if e.Permission == "allow" && (qos || retain) {
 			continue
 		}
 		action := e.Action

@@ -34,7 +34,7 @@ func TestACLClaim(t *testing.T) {
 		},
 		// What depends on QoS or retain cannot be told apart: it is not allowed, and it is denied.
 		`[{"permission":"deny","action":"publish","topic":"a","qos":[2]},{"permission":"allow","action":"publish","topic":"b","retain":false},
-		  {"permission":"allow","action":"publish","topic":"a"}]`: {"-publish a", "-publish b"},
+		  {"permission":"allow","topic":"b","qos":null},{"permission":"allow","action":"publish","topic":"a"}]`: {"-publish a", "-publish b"},
 		`{}`: {"-publish a", "-subscribe a"},
 		`[]`: {"-publish a"},
 	} {
@@ -53,7 +53,11 @@ func TestACLClaim(t *testing.T) {
 	for _, claim := range []string{
 		`7`, `"a"`, `null`, `true`, `{"pub": "a"}`, `{"publish": ["a"]}`, `{"pub": ["a/#/b"]}`, `{"pub": [""]}`, `{"pub": ["${x}"]}`,
 		`[{}]`, `[{"permission":"allow","action":"publish"}]`, `[{"permission":"maybe","topic":"a"}]`, `[{"permission":"allow","action":"pub","topic":"a"}]`,
-		`[{"permission":"deny","topic":"a","clientid":"x"}]`, `["a"]`,
+		`[{"permission":"deny","topic":"a","clientid":"x"}]`, `["a"]`, `[null]`,
+		// Names in other letters, and names given twice.
+		`{"Pub": ["a"]}`, `{"pub": ["a"], "PUB": ["#"]}`, `{"pub": ["a"], "pub": ["#"]}`, `{"pub": null, "pub": ["#"]}`, `[{"Permission":"allow","topic":"a"}]`,
+		`[{"permission":"deny","permission":"allow","topic":"a"}]`, `[{"permission":"deny","topic":"a","topics":["b"],"topics":["c"]}]`,
+		`[{"permission":"allow","topic":"a","QoS":[2]}]`, `{"pub": ["a"]} {}`,
 	} {
 		if a, err := parseACL(json.RawMessage(claim)); err == nil {
 			t.Errorf("%s: %v", claim, a)

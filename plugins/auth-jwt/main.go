@@ -22,7 +22,7 @@ type config struct {
 	// Issuer and Audience must be the token's, if they are not empty.
 	Issuer   string `json:"issuer"`
 	Audience string `json:"audience"`
-	// Claims must have these values, in which %c and %u stand for the client's.
+	// Claims must have these values; %c and %u are the client's.
 	Claims map[string]string `json:"claims"`
 	// WithoutExpiry lets tokens in that are good for ever.
 	WithoutExpiry bool `json:"without_expiry"`
@@ -71,6 +71,11 @@ func (p *plugin) Start(ctx context.Context) error {
 	}
 	if c.Leeway < 0 || time.Duration(c.Leeway) > time.Hour {
 		return errors.New(`config: "leeway" must be from 0s to 1h`)
+	}
+	for name, value := range c.Claims {
+		if placeholders[value] == nil && likePlaceholder.MatchString(value) {
+			return fmt.Errorf(`config: "claims": %q is %q, but a placeholder (%%c, %%u, ${clientid}, ${username}) stands for all of a value`, name, value)
+		}
 	}
 	if c.ACL != nil {
 		if err := p.startACL(c.ACL); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 
@@ -136,6 +137,17 @@ func (p *plugin) check(c *sdk.ClientInfo, standard *jwt.Claims, all map[string]j
 	return nil
 }
 
+// placeholders for the value of a claim.
+//
+//nolint:gochecknoglobals // a constant table
+var placeholders = map[string]func(*sdk.ClientInfo) string{
+	"%c": (*sdk.ClientInfo).GetClientid, "${clientid}": (*sdk.ClientInfo).GetClientid,
+	"%u": (*sdk.ClientInfo).GetUsername, "${username}": (*sdk.ClientInfo).GetUsername,
+}
+
+// likePlaceholder is what the author of a value may take for one.
+var likePlaceholder = regexp.MustCompile(`%[cu]|\$\{`)
+
 // claimIs reports whether a claim is a text and just this one; %c and %u stand for the client's
 // id and user name, and what they stand for is not empty.
 func claimIs(claim json.RawMessage, want string, c *sdk.ClientInfo) bool {
@@ -143,11 +155,8 @@ func claimIs(claim json.RawMessage, want string, c *sdk.ClientInfo) bool {
 	if !bytes.HasPrefix(bytes.TrimSpace(claim), []byte(`"`)) || json.Unmarshal(claim, &have) != nil {
 		return false
 	}
-	switch want {
-	case "%c", "${clientid}":
-		want = c.GetClientid()
-	case "%u", "${username}":
-		want = c.GetUsername()
+	if of := placeholders[want]; of != nil {
+		want = of(c)
 	}
 	return have != "" && have == want
 }

@@ -189,6 +189,8 @@ func TestStartErrors(t *testing.T) {
 		`"from" is "header"; allowed: password, username`: {From: "header"},
 		`"no_token" is "allow"`:                           {NoToken: "allow"},
 		`"leeway" must be from`:                           {Leeway: -1},
+		`"sub" is "device-%c", but a placeholder`:         {Claims: map[string]string{"iss": "100%", "sub": "device-%c"}},
+		`"sub" is "${client}", but a placeholder`:         {Claims: map[string]string{"username": "%u", "sub": "${client}"}},
 		`there are none, so nobody could log in`:          {Keys: []keyConfig{}},
 		`number 1: must have one of secret`:               {Keys: []keyConfig{{}}},
 		`number 2: must have one of`:                      {Keys: []keyConfig{{Secret: secret}, {Secret: secret, File: "x"}}},

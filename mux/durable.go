@@ -268,6 +268,7 @@ func (d *durable) failed(b *backlog, e *Stored, f failure) {
 
 // sayFailed logs a failed try, at a bounded rate.
 func (d *durable) sayFailed(e *Stored, f failure, tries int) {
+	d.p.failure.Store(&Failure{time.Now(), f.err.Error()})
 	ok, held := d.p.retryLog.allow()
 	if !ok {
 		return

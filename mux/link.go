@@ -278,8 +278,8 @@ func (p *Provider) Breaker(h Hook) string {
 		return ""
 	}
 	b := l.notify
-	if h.Valued() && !p.current().spec.Observe {
-		b = l.decisions[h]
+	if h.Valued() {
+		b = l.decisions[h] // none if it decides nothing about them
 	}
 	if b == nil {
 		return ""

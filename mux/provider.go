@@ -66,6 +66,7 @@ type running struct {
 	putBackLog rateLimit
 	retryLog   rateLimit
 	durable    atomic.Pointer[durable] // nil: it has no Queue
+	failure    atomic.Pointer[Failure] // the latest of a stored event
 
 	held   atomic.Bool // an operator has taken it out of service
 	paused atomic.Bool // and what waits is not delivered either
@@ -218,6 +219,16 @@ func (p *Provider) Stats() *Stats { return &p.stats }
 
 // Waiting is how many events and bytes wait in the lane.
 func (p *Provider) Waiting() (events, bytes int64) { return p.lane.waiting() }
+
+// Failure is why a stored event was not handled.
+type Failure struct {
+	Time  time.Time
+	Error string
+}
+
+// LastFailure is the latest failure of an event that was to be delivered durably; nil if there
+// was none.
+func (p *Provider) LastFailure() *Failure { return p.failure.Load() }
 
 // Stats counts what became of events. Notifications: once a lane is empty,
 // Sent is Delivered plus all of Dropped.

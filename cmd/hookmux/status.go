@@ -107,7 +107,7 @@ func printStatus(out io.Writer, s *admin.Status, now time.Time) {
 			}
 		}
 	}
-	about("\nWHAT IS WRONG\n", func(p *admin.Provider) []string { return append(troubles(p), backlog(s, p.Name, now)...) })
+	about("\nWHAT IS WRONG\n", func(p *admin.Provider) []string { return append(troubles(p), backlog(s, p, now)...) })
 	if s.StoredError != "" {
 		fmt.Fprintf(out, "\nWHAT IS STORED is not known: %s\n", clean(s.StoredError))
 	}
@@ -141,7 +141,7 @@ func printProviders(out io.Writer, s *admin.Status, now time.Time) {
 				pid = fmt.Sprint(p.Pid)
 			}
 			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", p.Name, p.Status, now.Sub(p.Since).Round(time.Second), pid,
-				p.Restarts, p.WaitingEvents+int64(storedFor(s, p.Name).Events), sum(p.Decided), sum(p.Missing), p.Delivered, sum(p.Dropped))
+				p.Restarts, p.WaitingEvents+int64(storedFor(s, p.Name).Events), sum(p.Decided), sum(p.Missing), p.Delivered, lost(p))
 		}
 	})
 }
@@ -197,17 +197,20 @@ func storedFor(s *admin.Status, provider string) admin.Stored {
 	return admin.Stored{Provider: provider}
 }
 
-// longStored is for how long an event may be stored until somebody should know.
-const longStored = time.Minute
+// longStored is for how long an event may be stored until somebody should know, and for how
+// long a failure counts: it is tried again within that time.
+const longStored, failedLately = time.Minute, 2 * time.Minute
 
 // backlog is what is wrong with what is delivered durably to a provider.
-func backlog(s *admin.Status, provider string, now time.Time) (out []string) {
-	st := storedFor(s, provider)
-	if st.Oldest != nil && now.Sub(*st.Oldest) > longStored {
+func backlog(s *admin.Status, p *admin.Provider, now time.Time) (out []string) {
+	st := storedFor(s, p.Name)
+	if f := p.LastFailure; f != nil && st.Events > 0 && now.Sub(f.Time) < failedLately {
+		out = append(out, fmt.Sprintf("does not handle what is stored for it (%s, the oldest %s), and is tried again: %s", plural(int(st.Events), "event"), since(st.Oldest, now), clean(f.Error)))
+	} else if st.Oldest != nil && now.Sub(*st.Oldest) > longStored {
 		out = append(out, fmt.Sprintf("is behind: %s (%s) stored for it, the oldest for %s", plural(int(st.Events), "event"), bytesText(st.Bytes), short(now.Sub(*st.Oldest))))
 	}
 	if st.Dead > 0 {
-		out = append(out, fmt.Sprintf("has %s: hookmux spool list %[2]s shows why, hookmux spool retry --all %[2]s has them delivered again", plural(int(st.Dead), "dead letter"), provider))
+		out = append(out, fmt.Sprintf("has %s: hookmux spool list %[2]s shows why, hookmux spool retry --all %[2]s has them delivered again", plural(int(st.Dead), "dead letter"), p.Name))
 	}
 	return out
 }
@@ -220,11 +223,22 @@ func losses(p *admin.Provider) (out []string) {
 	if n := sum(p.Missing); n > 0 {
 		out = append(out, fmt.Sprintf("gave no answer to %s (%s), so its on_failure decided: hookmux explain --provider %s", plural(int(n), "decision"), counts(p.Missing), p.Name))
 	}
-	if n := sum(p.Dropped); n > 0 {
-		out = append(out, fmt.Sprintf("lost %s (%s)", plural(int(n), "notification"), counts(p.Dropped)))
+	if n := lost(p); n > 0 {
+		dropped := maps.Clone(p.Dropped)
+		delete(dropped, deadLetter)
+		out = append(out, fmt.Sprintf("lost %s (%s)", plural(int(n), "notification"), counts(dropped)))
+	}
+	if n := p.Dropped[deadLetter]; n > 0 {
+		out = append(out, fmt.Sprintf("did not handle %s in all tries, which became dead letters", plural(int(n), "event")))
 	}
 	return out
 }
+
+// deadLetter is the reason of what is dropped and kept.
+const deadLetter = "dead_letter"
+
+// lost are the notifications that are gone.
+func lost(p *admin.Provider) int64 { return sum(p.Dropped) - p.Dropped[deadLetter] }
 
 // printProvider is all about one.
 func printProvider(out io.Writer, s *admin.Status, p *admin.Provider, now time.Time) {
@@ -233,7 +247,7 @@ func printProvider(out io.Writer, s *admin.Status, p *admin.Provider, now time.T
 		fmt.Fprintf(out, " (pid %d)", p.Pid)
 	}
 	fmt.Fprintln(out)
-	for _, w := range slices.Concat(troubles(p), backlog(s, p.Name, now), losses(p)) {
+	for _, w := range slices.Concat(troubles(p), backlog(s, p, now), losses(p)) {
 		fmt.Fprintf(out, "  it %s\n", behind("    ", w))
 	}
 	columns(out, func(w io.Writer) {
@@ -258,7 +272,7 @@ func printProvider(out io.Writer, s *admin.Status, p *admin.Provider, now time.T
 		}
 	})
 	fmt.Fprintf(out, "\n  one answer may take %s; %s so far; %d replies came too late\n", short(time.Duration(p.TimeoutMs)*time.Millisecond), plural(p.Restarts, "restart"), p.Late)
-	fmt.Fprintf(out, "  notifications: %d sent, %d delivered, %d lost, %d wait (%d bytes)\n", p.Sent, p.Delivered, sum(p.Dropped), p.WaitingEvents, p.WaitingBytes)
+	fmt.Fprintf(out, "  notifications: %d sent, %d delivered, %d lost, %d wait in the lane (%d bytes)\n", p.Sent, p.Delivered, lost(p), p.WaitingEvents, p.WaitingBytes)
 	if st := storedFor(s, p.Name); st.Events > 0 {
 		fmt.Fprintf(out, "  stored: %s (%s), the oldest %s\n", plural(int(st.Events), "event"), bytesText(st.Bytes), since(st.Oldest, now))
 	}

@@ -44,10 +44,19 @@ type Provider struct {
 	// Since it was added to the config.
 	Sent      int64            `json:"sent"`      // notifications for it
 	Delivered int64            `json:"delivered"` // handled without an error
-	Dropped   map[string]int64 `json:"dropped"`   // lost, by reason
+	Dropped   map[string]int64 `json:"dropped"`   // lost, by reason; dead_letter: kept among the dead letters
 	Decided   map[string]int64 `json:"decided"`   // answers, by hook
 	Missing   map[string]int64 `json:"missing"`   // decisions without an answer, by reason
 	Late      int64            `json:"late"`      // replies that came after they were given up
+
+	// LastFailure is the latest time that it did not handle an event delivered durably.
+	LastFailure *Failure `json:"last_failure,omitempty"`
+}
+
+// Failure is why an event was not handled.
+type Failure struct {
+	Time  time.Time `json:"time"`
+	Error string    `json:"error"`
 }
 
 // Broker is an EMQX node that has loaded hookmux.

@@ -175,6 +175,9 @@ func statusOf(u *unit, started time.Time) admin.Provider {
 		out.Breakers["notifications"] = state
 	}
 
+	if f := p.LastFailure(); f != nil {
+		out.LastFailure = &admin.Failure{Time: f.Time, Error: printable(f.Error)}
+	}
 	stats := p.Stats()
 	out.Sent, out.Delivered, out.Late = stats.Sent.Load(), stats.Delivered.Load(), stats.Late.Load()
 	for _, h := range mux.Hooks() {

@@ -13,6 +13,12 @@ test('what waits too long for a durable delivery is a problem, and so are dead l
   assert(found.includes('audit has 3 dead letters'));
   assert(found.some((t) => /^12 events and 0 dead letters are stored for history, which/.test(t)));
 
+  const failing = fake.busy();
+  failing.providers.find((p) => p.name === 'audit').last_failure = { time: new Date().toISOString(), error: 'connection refused' };
+  const told = problems(failing).find((p) => p.key === 'audit behind');
+  assert(told.title.startsWith('audit does not handle what is stored for it: 41.2 k events, the oldest for '), told.title);
+  assert.equal(told.text, 'It is tried again; the last error: connection refused');
+
   const fresh = fake.busy();
   fresh.stored[0].oldest = new Date().toISOString();
   fresh.stored[0].dead = 0;

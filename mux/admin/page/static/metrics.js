@@ -42,7 +42,7 @@ export function parse(text) {
     } else if (name === 'hookmux_provider_answers_total') {
       if (!verdicts.has(l.outcome)) sum(s.missing, l.provider, value);
     } else if (name === 'hookmux_notifications_total') {
-      sum(l.outcome === 'delivered' ? s.told : s.lost, l.provider, value);
+      if (l.outcome !== 'dead_letter') sum(l.outcome === 'delivered' ? s.told : s.lost, l.provider, value); // that is kept
     }
   }
   return s;

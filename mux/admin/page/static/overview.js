@@ -2,7 +2,7 @@
 import { byId, h, render } from './dom.js';
 import { count, list, rate, short, size, span, took, visible, some } from './format.js';
 import { chart } from './chart.js';
-import { breakersOf, stateOf, storedFor } from './problems.js';
+import { breakersOf, lostOf, stateOf, storedFor } from './problems.js';
 
 export function overview({ status, problems, history, time }) {
   render(byId('attention'), attention(status, problems));
@@ -65,7 +65,7 @@ function providerRow(p, times, stored) {
   const state = stateOf(p);
   const open = breakersOf(p);
   const cell = (label, cls, ...inner) => h('td', { 'data-label': label, class: cls }, h('span', null, ...inner));
-  const dropped = Object.values(p.dropped ?? {}).reduce((a, b) => a + b, 0);
+  const dropped = lostOf(p);
   return h('tr', { 'data-key': p.name, class: state.tone },
     h('th', { scope: 'row' }, h('a', { href: providerLink(p.name), title: p.name.length > 40 ? p.name : undefined }, short(p.name, 60)), p.kind === 'remote' && h('span', { class: 'tag' }, 'remote')),
     cell('State', `state ${state.tone}`, dot(state.tone), ` ${state.word} `, h('span', { class: 'muted' }, state.since)),

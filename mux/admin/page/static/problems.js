@@ -29,7 +29,7 @@ export const breakersOf = (p) => Object.entries(p.breakers ?? {}).filter(([, sta
 
 // problems are {key, tone, title, text, printed, provider}; the worst first.
 export function problems(status, times) {
-  const found = [...status.providers.flatMap((p) => [...ofProvider(p, times?.providers.get(p.name)), ...ofStored(storedFor(status, p.name))]), ...status.brokers.flatMap(ofBroker)];
+  const found = [...status.providers.flatMap((p) => [...ofProvider(p, times?.providers.get(p.name)), ...ofStored(p, storedFor(status, p.name))]), ...status.brokers.flatMap(ofBroker)];
   for (const s of status.stored ?? []) {
     if (s.orphaned) found.push({ key: `orphaned ${s.provider}`, tone: 'warn', title: `${some(s.events, 'event')} and ${some(s.dead, 'dead letter')} are stored for ${s.provider}, which no provider of the config is told durably`, text: 'They are delivered if it comes back; hookmux spool drop --orphan removes them.' });
   }
@@ -88,16 +88,23 @@ export const storedFor = (status, name) => status.stored?.find((s) => s.provider
 
 const LONG_STORED = 60; // seconds: for how long an event may be stored until somebody should know
 
-function ofStored(s) {
+const FAILED_LATELY = 120; // seconds: what failed is tried again within that time
+
+function ofStored(p, s) {
   const found = [];
   const say = (key, title, text) => found.push({ key: `${s.provider} ${key}`, tone: 'warn', title, text, provider: s.provider });
   const age = s?.oldest ? (now() - Date.parse(s.oldest)) / 1000 : 0;
-  if (age > LONG_STORED) say('behind', `${s.provider} is behind: ${some(s.events, 'event')} stored for it, the oldest for ${span(age)}`, 'They are kept, and delivered when it handles them.');
+  if (s?.events > 0 && p.last_failure && (now() - Date.parse(p.last_failure.time)) / 1000 < FAILED_LATELY) {
+    say('behind', `${s.provider} does not handle what is stored for it: ${some(s.events, 'event')}, the oldest for ${span(age)}`, `It is tried again; the last error: ${p.last_failure.error}`);
+  } else if (age > LONG_STORED) say('behind', `${s.provider} is behind: ${some(s.events, 'event')} stored for it, the oldest for ${span(age)}`, 'They are kept, and delivered when it handles them.');
   if (s?.dead > 0) say('dead', `${s.provider} has ${some(s.dead, 'dead letter')}`, `Events that it did not handle in all their tries: hookmux spool list ${s.provider} shows why, hookmux spool retry --all ${s.provider} has them delivered again.`);
   return found;
 }
 
 const waiting = (p) => (p.waiting_events ? `; ${some(p.waiting_events, 'notification')} ${p.waiting_events === 1 ? 'waits' : 'wait'} in its lane` : '');
+
+// lostOf is what was dropped and is gone; a dead letter is kept.
+export const lostOf = (p) => Object.entries(p.dropped ?? {}).reduce((sum, [reason, n]) => (reason === 'dead_letter' ? sum : sum + n), 0);
 
 export const reasonsOf = (counts) => {
   const parts = Object.entries(counts ?? {}).sort((a, b) => b[1] - a[1]).map(([reason, n]) => `${reason.replaceAll('_', ' ')} ${count(n)}`);

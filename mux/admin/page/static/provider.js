@@ -36,7 +36,7 @@ export function provider({ status, problems, history }, name) {
     h('h2', null, 'Since it was added'),
     facts([
       ['Notifications', `${count(p.sent)} for it, ${count(p.delivered)} handled`],
-      ...Object.entries(p.dropped ?? {}).map(([reason, n]) => [`Lost: ${reason.replaceAll('_', ' ')}`, count(n), reasonText(reason)]),
+      ...Object.entries(p.dropped ?? {}).map(([reason, n]) => [reason === 'dead_letter' ? 'Became dead letters' : `Lost: ${reason.replaceAll('_', ' ')}`, count(n), reasonText(reason)]),
       ...Object.entries(p.decided ?? {}).map(([hook, n]) => [`Answers to ${hook}`, count(n)]),
       ...Object.entries(p.missing ?? {}).map(([reason, n]) => [`No answer: ${reason.replaceAll('_', ' ')}`, count(n), reasonText(reason)]),
       ['Answers that came too late', p.late ? count(p.late) : undefined],
@@ -71,7 +71,7 @@ function hooks(p, all) {
         const asked = hook?.valued && !mine?.observe;
         return h('tr', { 'data-key': name },
           h('th', { scope: 'row' }, name),
-          cell('Part', !mine ? '–' : asked ? (hook.strategy === 'chain' ? `asked, number ${turn + 1}` : `asked, strategy ${hook.strategy}`) : mine.observe ? 'told of the decision' : `told, ${mine.delivery}`),
+          cell('Part', !mine ? '–' : asked ? (hook.strategy === 'chain' ? `asked, number ${turn + 1}` : `asked, strategy ${hook.strategy}`) : mine.observe ? `told of the decision${mine.delivery === 'durable' ? ', durable' : ''}` : `told, ${mine.delivery}`),
           cell('Without its answer', asked ? policyText(mine?.policy) || '–' : '–'),
           cell('Topics', mine?.topics?.length ? mine.topics.map(visible).join(', ') : 'all'));
       }))),

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -94,7 +95,9 @@ func (c *config) options() ([]kgo.Opt, error) {
 		kgo.ProducerBatchMaxBytes(c.MaxMessage),
 		kgo.BrokerMaxWriteBytes(max(c.MaxMessage+1<<16, 100<<20)),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerLinger(0), // what is to be one batch comes at once
+		// What comes at once is to be one batch. It is sent as soon as all of it is there; only
+		// that of a topic which was not known before waits for so long.
+		kgo.ProducerLinger(10 * time.Millisecond),
 		// A record whose fate is unknown is given up with its batch's time. It comes again,
 		// with the same id.
 		kgo.AllowIdempotentProduceCancellation(),

@@ -62,12 +62,76 @@ func (p *plugin) OnBatch(ctx context.Context, batch []*sdk.BatchEvent) error {
 		records = append(records, r)
 		events[r] = &all[i]
 	}
-	for _, res := range p.client.ProduceSync(ctx, records...) {
-		if res.Err != nil {
-			events[res.Record].Fail(explained(res.Record, res.Err))
+	p.produce(ctx, records, func(r *kgo.Record, err error) { events[r].Fail(explained(r, err)) })
+	return nil
+}
+
+// produce writes records, and tells of each that failed.
+func (p *plugin) produce(ctx context.Context, records []*kgo.Record, fail func(*kgo.Record, error)) {
+	for len(records) > 0 {
+		n := p.fitting(records)
+		p.produceSome(ctx, records[:n], fail)
+		records = records[n:]
+	}
+}
+
+// fitting is how many of the records are surely one batch in Kafka, in each of their
+// partitions. What is refused is then refused as a whole, and no later record of a client is there
+// when the earlier ones are sent again.
+func (p *plugin) fitting(records []*kgo.Record) int {
+	bytes := batchOverhead
+	for n, r := range records {
+		bytes += len(r.Key) + len(r.Value) + recordOverhead
+		for _, h := range r.Headers {
+			bytes += len(h.Key) + len(h.Value) + headerOverhead
+		}
+		if n > 0 && bytes > int(p.config.MaxMessage) {
+			return n
 		}
 	}
-	return nil
+	return len(records)
+}
+
+// At most that many bytes in Kafka's format, besides the names and values.
+const (
+	batchOverhead  = 128
+	recordOverhead = 64
+	headerOverhead = 16
+)
+
+// produceSome writes records at once or, if a broker refuses them for what is in them, each half
+// for itself: it refuses a batch as a whole, as when a topic takes less at once than
+// max_message, and says not which record it was.
+func (p *plugin) produceSome(ctx context.Context, records []*kgo.Record, fail func(*kgo.Record, error)) {
+	refused := make(map[*kgo.Record]error)
+	for _, res := range p.client.ProduceSync(ctx, records...) {
+		switch {
+		case res.Err == nil:
+		case aboutRecords(res.Err):
+			refused[res.Record] = res.Err
+		default:
+			fail(res.Record, res.Err)
+		}
+	}
+	again := make([]*kgo.Record, 0, len(refused))
+	for _, r := range records { // in their order
+		if refused[r] != nil {
+			again = append(again, r)
+		}
+	}
+	switch len(again) {
+	case 0:
+	case 1:
+		fail(again[0], refused[again[0]])
+	default:
+		p.produceSome(ctx, again[:len(again)/2], fail)
+		p.produceSome(ctx, again[len(again)/2:], fail)
+	}
+}
+
+// aboutRecords says that a record of the batch is at fault, or that there are too many.
+func aboutRecords(err error) bool {
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.InvalidRecord) || errors.Is(err, kerr.InvalidTimestamp)
 }
 
 func (p *plugin) record(e *event.Event) (*kgo.Record, error) {
@@ -90,7 +154,7 @@ func explained(r *kgo.Record, err error) error {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("write to Kafka: there is no topic %s; make it, or set create_topics: true", r.Topic)
 	case errors.Is(err, kerr.MessageTooLarge):
-		return fmt.Errorf("write to Kafka: %d bytes are more than max_message or the brokers allow", len(r.Value))
+		return fmt.Errorf("write to Kafka: %d bytes are more than max_message, the topic or the brokers allow", len(r.Value))
 	}
 	return fmt.Errorf("write to Kafka: %w", err)
 }

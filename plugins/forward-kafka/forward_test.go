@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/hookmux/hookmux/mux/muxtest/targets"
 	"github.com/hookmux/hookmux/plugins/internal/plugintest"
@@ -42,6 +45,32 @@ func read(t *testing.T, c *kgo.Client, n int) (records []*kgo.Record) {
 		t.Fatalf("%d records of %d", len(records), n)
 	}
 	return records
+}
+
+// makeTopic makes a topic with one partition.
+func makeTopic(t *testing.T, broker, name string, configs map[string]string) {
+	t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(broker))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, 1, 1
+	for name, value := range configs {
+		conf := kmsg.NewCreateTopicsRequestTopicConfig()
+		conf.Name, conf.Value = name, &value
+		topic.Configs = append(topic.Configs, conf)
+	}
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Topics = append(req.Topics, topic)
+	res, err := req.RequestWith(t.Context(), c)
+	if err == nil {
+		err = kerr.ErrorForCode(res.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func header(r *kgo.Record, name string) string {
@@ -135,6 +164,36 @@ func TestFailures(t *testing.T) {
 	defer cancel()
 	if err := h.Publish(ctx, "1", &sdk.Message{Topic: "t"}); err == nil || !strings.Contains(err.Error(), "there is no topic nobody-made-it; make it, or set create_topics") {
 		t.Error(err)
+	}
+}
+
+// A topic that takes less at once than max_message gets all, in order, but for what alone is too large.
+func TestSmallTopic(t *testing.T) {
+	t.Parallel()
+	broker := targets.Kafka(t).Broker
+	makeTopic(t, broker, "small", map[string]string{"max.message.bytes": "20000"})
+	p := &plugin{config: defaults()}
+	plugintest.Configure(t, fmt.Sprintf(`{"brokers": [%q], "compression": "none", "max_message": 400000}`, broker), &p.config)
+	plugintest.New(t, p)
+	const clients, each = 5, 200
+	var records []*kgo.Record
+	for n := range clients * each {
+		records = append(records, &kgo.Record{Topic: "small", Key: fmt.Append(nil, n%clients), Value: fmt.Appendf(nil, "%1000d", n/clients)})
+	}
+	large := &kgo.Record{Topic: "small", Key: []byte("large"), Value: make([]byte, 30_000)}
+	p.produce(t.Context(), slices.Insert(records, len(records)/2, large), func(r *kgo.Record, err error) {
+		if r != large {
+			t.Errorf("client %s, %s: %v", r.Key, strings.TrimSpace(string(r.Value)), err)
+		} else if err = explained(r, err); !strings.Contains(err.Error(), "30000 bytes are more than max_message, the topic or the brokers allow") {
+			t.Error(err)
+		}
+	})
+	next := make(map[string]int)
+	for _, r := range read(t, consumer(t, broker, kgo.ConsumeTopics("small")), clients*each) {
+		if n := strings.TrimSpace(string(r.Value)); n != fmt.Sprint(next[string(r.Key)]) {
+			t.Errorf("client %s: %s, want %d", r.Key, n, next[string(r.Key)])
+		}
+		next[string(r.Key)]++
 	}
 }
 

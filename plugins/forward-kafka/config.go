@@ -76,9 +76,9 @@ func (c *config) options() ([]kgo.Opt, error) {
 	if len(c.Brokers) == 0 {
 		return nil, errors.New("brokers: none is there")
 	}
-	for _, b := range c.Brokers {
+	for i, b := range c.Brokers { // which may have a secret where none belongs
 		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-			return nil, fmt.Errorf("brokers: %q is not host:port", b)
+			return nil, fmt.Errorf("brokers: number %d is not host:port", i+1)
 		}
 	}
 	codec, ok := codecs[c.Compression]
@@ -101,11 +101,14 @@ func (c *config) options() ([]kgo.Opt, error) {
 		// A record whose fate is unknown is given up with its batch's time. It comes again,
 		// with the same id.
 		kgo.AllowIdempotentProduceCancellation(),
+		// Whether a topic is missing is known soon: the events beside wait for that.
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.UnknownTopicRetries(2),
 		// By the key alone, as Kafka's own clients do it.
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 	}
 	if c.CreateTopics {
-		options = append(options, kgo.AllowAutoTopicCreation())
+		options = append(options, kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(20)) // it takes a moment
 	}
 	if c.SASL != nil {
 		mechanism, err := c.SASL.mechanism()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -18,6 +19,10 @@ type plugin struct {
 	config config
 	topic  *event.Template
 	client *kgo.Client
+
+	// missing are topics that were not there a moment ago, and until when that is believed.
+	// Only one OnBatch runs at a time, and nothing else uses it.
+	missing map[string]time.Time
 }
 
 // Start checks the config. A cluster that is away now is none of its problems.
@@ -59,11 +64,38 @@ func (p *plugin) OnBatch(ctx context.Context, batch []*sdk.BatchEvent) error {
 			all[i].Fail(err)
 			continue
 		}
+		if time.Now().Before(p.missing[r.Topic]) {
+			all[i].Fail(p.explained(r, kerr.UnknownTopicOrPartition))
+			continue
+		}
 		records = append(records, r)
 		events[r] = &all[i]
 	}
-	p.produce(ctx, records, func(r *kgo.Record, err error) { events[r].Fail(explained(r, err)) })
+	p.produce(ctx, records, func(r *kgo.Record, err error) {
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			p.forget(r.Topic)
+		}
+		events[r].Fail(p.explained(r, err))
+	})
 	return nil
+}
+
+// believed is for how long a missing topic is not asked for again: each question holds up
+// the events beside it.
+const believed = 2 * time.Second
+
+// forget has the client not look for a missing topic, until an event comes for it again.
+func (p *plugin) forget(topic string) {
+	now := time.Now()
+	if now.Before(p.missing[topic]) {
+		return
+	}
+	maps.DeleteFunc(p.missing, func(_ string, until time.Time) bool { return !now.Before(until) })
+	if p.missing == nil {
+		p.missing = make(map[string]time.Time)
+	}
+	p.missing[topic] = now.Add(believed)
+	p.client.PurgeTopicsFromProducing(topic)
 }
 
 // produce writes records, and tells of each that failed.
@@ -149,12 +181,18 @@ func (p *plugin) record(e *event.Event) (*kgo.Record, error) {
 	return r, nil
 }
 
-func explained(r *kgo.Record, err error) error {
+// explained is what an event is told; an error that is not about the event says that Kafka is away, or
+// is not ready for it.
+func (p *plugin) explained(r *kgo.Record, err error) error {
 	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition) && p.config.CreateTopics:
+		return sdk.Unavailable(fmt.Errorf("write to Kafka: there is no topic %s, and the brokers did not make it", r.Topic))
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return fmt.Errorf("write to Kafka: there is no topic %s; make it, or set create_topics: true", r.Topic)
+		return sdk.Unavailable(fmt.Errorf("write to Kafka: there is no topic %s; make it, or set create_topics: true", r.Topic))
 	case errors.Is(err, kerr.MessageTooLarge):
 		return fmt.Errorf("write to Kafka: %d bytes are more than max_message, the topic or the brokers allow", len(r.Value))
+	case aboutRecords(err), errors.Is(err, kerr.InvalidTopicException):
+		return fmt.Errorf("write to Kafka: %w", err)
 	}
-	return fmt.Errorf("write to Kafka: %w", err)
+	return sdk.Unavailable(fmt.Errorf("write to Kafka: %w", err))
 }

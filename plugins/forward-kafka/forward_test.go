@@ -184,7 +184,7 @@ func TestSmallTopic(t *testing.T) {
 	p.produce(t.Context(), slices.Insert(records, len(records)/2, large), func(r *kgo.Record, err error) {
 		if r != large {
 			t.Errorf("client %s, %s: %v", r.Key, strings.TrimSpace(string(r.Value)), err)
-		} else if err = explained(r, err); !strings.Contains(err.Error(), "30000 bytes are more than max_message, the topic or the brokers allow") {
+		} else if err = p.explained(r, err); !strings.Contains(err.Error(), "30000 bytes are more than max_message, the topic or the brokers allow") {
 			t.Error(err)
 		}
 	})
@@ -195,6 +195,28 @@ func TestSmallTopic(t *testing.T) {
 		}
 		next[string(r.Key)]++
 	}
+}
+
+// An event whose topic is missing does not hold up those beside it, and is written as soon as there is
+// one: it was tried but once, and does not count.
+func TestMissingTopic(t *testing.T) {
+	t.Parallel()
+	broker := targets.Kafka(t).Broker
+	makeTopic(t, broker, "there.good", nil)
+	h := plugintest.RunTop(t, "spool: {tries: 1}",
+		fmt.Sprintf("observe: true\ndelivery: durable\ntimeout: 5m\nconfig: {brokers: [%q], topic: \"there.{topic.1}\"}", broker))
+	h.Publish(t, "late", "late", "0")
+	plugintest.Eventually(t, "it is tried", func() bool {
+		return strings.Contains(h.Log(), "there is no topic there.late; make it, or set create_topics")
+	})
+	good := consumer(t, broker, kgo.ConsumeTopics("there.good"))
+	for n := range 20 { // a minute and more each if they waited for the topics beside them
+		h.Publish(t, fmt.Sprint("missing", n), fmt.Sprint("missing", n), "")
+		h.Publish(t, "good", "good", fmt.Sprint(n))
+	}
+	read(t, good, 20)
+	makeTopic(t, broker, "there.late", nil)
+	read(t, consumer(t, broker, kgo.ConsumeTopics("there.late")), 1)
 }
 
 // Killed, stopped and frozen under load, nothing is lost, what is there twice has the same id, and

@@ -26,11 +26,46 @@ you want:
       client.authenticate: deny    # or allow`)
 	}
 	for i := range c.cfg.Providers {
-		if p := &c.cfg.Providers[i]; p.Timeout > c.cfg.Timeout {
+		if p := &c.cfg.Providers[i]; p.Timeout > c.cfg.Timeout && c.waitedFor(i) {
 			out = append(out, fmt.Sprintf("provider %s has a timeout of %s, but all providers together have %s (timeout, at the top of the file).", p.Name, p.Timeout, c.cfg.Timeout))
+		}
+		if w := c.notStored(i); w != "" {
+			out = append(out, w)
 		}
 	}
 	return out
+}
+
+// waitedFor says whether EMQX is known to wait for a provider, within the time that all
+// have together.
+func (c *checkup) waitedFor(i int) bool {
+	p := &c.cfg.Providers[i]
+	return c.known[i] && slices.ContainsFunc(c.wants[i], func(w mux.HookSpec) bool {
+		if w.Hook.Valued() {
+			return !p.Observe
+		}
+		return p.Delivery[w.Hook] == mux.Sync
+	})
+}
+
+// notStored says what a provider is asked about although it has delivery: durable for all
+// hooks. As a mapping, that is an error of the config.
+func (c *checkup) notStored(i int) string {
+	p := &c.cfg.Providers[i]
+	var hooks, on []string
+	for _, w := range c.wants[i] {
+		if c.known[i] && w.Hook.Valued() && !p.Observe && p.Delivery[w.Hook] == mux.Durable {
+			hooks = append(hooks, w.Hook.String())
+			on = append(on, policies(p.OnFailure[w.Hook]))
+		}
+	}
+	if hooks == nil {
+		return ""
+	}
+	return fmt.Sprintf(`provider %s has delivery: durable, but is asked about %s:
+that is not stored, clients wait for its answer, and its on_failure (%s) decides
+when there is none. Set observe: true to have it told durably, or, if it is to
+answer, let delivery name the hooks that are to be stored.`, p.Name, strings.Join(hooks, ", "), strings.Join(slices.Compact(on), "; "))
 }
 
 // hints are what EMQX's own config has to be like, which hookmux cannot see.

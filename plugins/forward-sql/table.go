@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/hookmux/hookmux/plugins/internal/sqldb"
 )
 
@@ -119,6 +121,9 @@ func (t *table) insertRows(ctx context.Context, rows []row) error {
 			args = append(args, rows[i].values[:]...)
 		}
 		if _, err := tx.ExecContext(ctx, t.statement(n), args...); err != nil {
+			if my := (*mysql.MySQLError)(nil); errors.As(err, &my) && my.Number == manyRows {
+				return fmt.Errorf("another event has the same in a column whose values must differ (a unique index of %s): %w", t.name, err)
+			}
 			return err
 		}
 		rows = rows[n:]
@@ -126,13 +131,17 @@ func (t *table) insertRows(ctx context.Context, rows []row) error {
 	return tx.Commit()
 }
 
-// statement inserts n rows but those whose event_id is there. IGNORE would also pass over
-// what does not fit, and cut it.
+// manyRows is MySQL's error for a subquery that gives two rows where one is wanted.
+const manyRows = 1242
+
+// statement inserts n rows but those whose event_id is there. MySQL's IGNORE would also pass over
+// what does not fit, and cut it; and its ON DUPLICATE KEY is about all unique indexes, so what is no
+// event that is there already is made an error.
 func (t *table) statement(n int) string {
 	values := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
 	s := "INSERT INTO " + t.name + " (" + strings.Join(columns, ", ") + ") VALUES " + values + strings.Repeat(", "+values, n-1)
 	if t.db.Kind == sqldb.MySQL {
-		return s + " ON DUPLICATE KEY UPDATE seq = seq"
+		return s + " ON DUPLICATE KEY UPDATE seq = IF(" + t.name + ".event_id = VALUES(event_id), " + t.name + ".seq, (SELECT 1 UNION ALL SELECT 2))"
 	}
 	return s + " ON CONFLICT (event_id) DO NOTHING"
 }

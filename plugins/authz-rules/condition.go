@@ -74,14 +74,25 @@ func newCondition(source string) (cel.Program, error) {
 	if !ast.OutputType().IsExactType(cel.BoolType) {
 		return nil, fmt.Errorf("is of type %s; it must be true or false", ast.OutputType())
 	}
-	return env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costliest))
+	return env.Program(ast, cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval), cel.CostLimit(costliest))
 }
 
-// holds evaluates a condition.
-func holds(p cel.Program, q *topicfilter.Question) (bool, error) {
-	out, _, err := p.Eval(scope{q})
+// holds evaluates a condition. A filter with wildcards is many topics, so what depends on its
+// letters is in doubt.
+func holds(p cel.Program, q *topicfilter.Question, inDoubt bool) (bool, error) {
+	var asked any = scope{q}
+	if q.Wild() {
+		var err error
+		if asked, err = cel.PartialVars(asked, cel.AttributePattern("topic")); err != nil {
+			return false, err
+		}
+	}
+	out, _, err := p.Eval(asked)
 	if err != nil {
 		return false, err
+	}
+	if types.IsUnknown(out) {
+		return inDoubt, nil
 	}
 	yes, ok := out.(types.Bool)
 	if !ok {

@@ -146,6 +146,39 @@ rules:
 	}
 }
 
+// A wider subscription gets what is denied, too. What a condition says of a topic cannot be said
+// of a filter with wildcards: who is denied by it is, and who is allowed by it is not.
+func TestWiderSubscriptions(t *testing.T) {
+	t.Parallel()
+	for rules, asked := range map[string][]string{
+		`[{deny: all, when: "topic.startsWith('secret/')"}, {allow: all, topics: "#"}]`: {
+			"-subscribe secret/x", "-subscribe secret/#", "-subscribe #", "-subscribe +/x", "+subscribe x", "-publish secret/x", "+publish x",
+		},
+		`[{deny: all, topics: s/#, when: "topic.endsWith('/x')"}, {allow: all, topics: "#"}]`: {
+			"-subscribe s/#", "-subscribe #", "+subscribe t/#", "+subscribe s/y", "-subscribe s/x",
+		},
+		`[{deny: subscribe, when: "client.username == 'bob' && topic.contains('x')"}, {allow: all, topics: "#"}]`:   {"+subscribe #"},
+		`[{deny: subscribe, when: "client.username == 'alice' && topic.contains('x')"}, {allow: all, topics: "#"}]`: {"-subscribe #", "+subscribe y"},
+		`[{allow: all, when: "!topic.startsWith('secret/')"}]`: {
+			"-subscribe #", "-subscribe +/x", "+subscribe x", "-subscribe secret/x", "+publish x",
+		},
+		`[{allow: all, when: "client.username == 'alice' || topic == 'x'"}]`: {"+subscribe #"},
+		`[{deny: all, topics: [{eq: secret/x}]}, {allow: all, topics: "#"}]`: {
+			"-subscribe secret/x", "-subscribe secret/#", "-subscribe #", "-subscribe +/x", "+subscribe secret/y", "+subscribe +/y", "-publish secret/x", "+publish secret",
+		},
+		`[{deny: all, topics: [{eq: "secret/+"}]}, {allow: all, topics: "#"}]`: {"-subscribe secret/+", "+subscribe secret/#", "+publish secret/x"},
+		`[{allow: all, topics: [{eq: secret/x}]}]`:                             {"+subscribe secret/x", "-subscribe secret/+", "+publish secret/x", "-publish secret/y"},
+	} {
+		p := start(t, config{Rules: write(t, "rules: "+rules)})
+		for _, s := range asked {
+			do, topic, _ := strings.Cut(s[1:], " ")
+			if got := p.may(t, &sdk.ClientInfo{Username: "alice"}, do, topic); got != map[byte]string{'+': "allow", '-': "deny"}[s[0]] {
+				t.Errorf("%s\n%s: %s", rules, s, got)
+			}
+		}
+	}
+}
+
 // Who cannot be told apart from the denied is denied.
 func TestDoubtIsADenial(t *testing.T) {
 	t.Parallel()
@@ -190,6 +223,7 @@ func TestRulesErrors(t *testing.T) {
 		"rules:\n  - {allow: all, who: {user: a}}":                   `unknown key "user"`,
 		"rules:\n  - {allow: all, who: {username: []}}":              "an empty list",
 		"rules:\n  - {allow: all, who: {username: {re: '('}}}":       "no regular expression",
+		"rules:\n  - {allow: all, who: {username: {re: 'a)|(?:b'}}}": "no regular expression",
 		"rules:\n  - {allow: all, who: {username: {}}}":              "{re: EXPRESSION}",
 		"rules:\n  - {allow: all, who: {ip: host}}":                  "no address such as",
 		"rules:\n  - {allow: all, who: {ip: '::ffff:10.0.0.0/104'}}": "no address such as",

@@ -205,8 +205,11 @@ func (p *parser) name(n *yaml.Node) *text {
 	}
 	p.mapping(n, map[string]func(*yaml.Node){
 		"re": func(n *yaml.Node) {
-			var err error
-			if t.re, err = regexp.Compile(`\A(?:` + p.text(n) + `)\z`); err != nil {
+			_, err := regexp.Compile(p.text(n)) // by itself: a)|(?:b is none
+			if err == nil {
+				t.re, err = regexp.Compile(`\A(?:` + n.Value + `)\z`)
+			}
+			if err != nil {
 				p.fail(n, "%q is no regular expression of RE2", n.Value)
 			}
 		},

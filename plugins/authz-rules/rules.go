@@ -47,7 +47,7 @@ func (r *rule) fits(q *topicfilter.Question) (bool, error) {
 		return false, nil
 	}
 	if r.when != nil {
-		return holds(r.when, q)
+		return holds(r.when, q, !r.allow)
 	}
 	return true, nil
 }

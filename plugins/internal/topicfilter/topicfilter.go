@@ -29,6 +29,11 @@ func Of(r *sdk.ClientAuthorizeRequest) Question {
 	}
 }
 
+// Wild reports whether it is about a filter with wildcards, and so about many topics.
+func (q *Question) Wild() bool {
+	return q.Subscribe && slices.ContainsFunc(q.levels, func(l string) bool { return l == "+" || l == "#" })
+}
+
 // Action is "publish" or "subscribe".
 func (q *Question) Action() string {
 	if q.Subscribe {
@@ -39,7 +44,7 @@ func (q *Question) Action() string {
 
 // Filter is a topic filter of a rule.
 type Filter struct {
-	// exactly: the topic or filter must be just this text, wildcards included.
+	// exactly: the filter must be just this text, which has wildcards.
 	exactly bool
 	levels  []level
 	// values are those that placeholders stand for, each once.
@@ -74,15 +79,20 @@ var placeholders = map[string]value{
 	"${cert_common_name}": (*sdk.ClientInfo).GetCn,
 }
 
-// New reads a filter. With exactly, it is just this text, and + and # are no wildcards in it.
+// New reads a filter. With exactly, it is just this text: with + and # in it, it is the filter
+// that is meant, and without them it is a topic, of which a wider filter has a part.
 //
 // Placeholders are %c or ${clientid}, %u or ${username}, and ${cert_common_name}.
 func New(text string, exactly bool) (Filter, error) {
-	f := Filter{exactly: exactly}
+	var f Filter
 	var sample []string
 	for i, l := range strings.Split(text, "/") {
-		if (l == "+" || l == "#") && !exactly {
-			f.levels = append(f.levels, level{wild: l[0]})
+		if l == "+" || l == "#" {
+			if f.exactly = exactly; exactly {
+				f.levels = append(f.levels, level{text: l})
+			} else {
+				f.levels = append(f.levels, level{wild: l[0]})
+			}
 			sample = append(sample, l)
 			continue
 		}

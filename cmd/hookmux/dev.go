@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,7 +34,12 @@ without a client noticing. When the build or the new plugin fails, it says why, 
 the old one goes on.
 
 What it builds with follows from the folder: ` + builds() + `.
-Hidden files and the folders of dependencies and build output are not watched.`,
+Hidden files and the folders of dependencies and build output are not watched, nor is
+what hookmux and plugins write there: spool.dir, the state file, logs (*.log) and
+databases (*.db, *.sqlite).
+
+Of hookmux.yaml, listen is not used: nobody but this broker reaches hookmux. Without
+spool.dir, what is delivered durably is stored in a temporary folder.`,
 		Example: `  hookmux dev
   hookmux dev topic-rules --mqtt 127.0.0.1:2883
   hookmux dev --build 'make -s plugin'`,
@@ -83,8 +90,9 @@ type dev struct {
 	lang      *scaffold.Language // nil: there is nothing to build
 	out, err  io.Writer
 
-	app    *app.App
-	broker *devbroker.Broker
+	written atomic.Pointer[[]string] // paths that hookmux itself writes to
+	app     *app.App
+	broker  *devbroker.Broker
 }
 
 func (d *dev) run(ctx context.Context) error {
@@ -93,7 +101,7 @@ func (d *dev) run(ctx context.Context) error {
 		return err
 	}
 	// Before the first build, so that no change is missed.
-	changes, err := watchTree(ctx, d.dir)
+	changes, err := watchTree(ctx, d.dir, d.writes)
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", d.dir, err)
 	}
@@ -109,8 +117,13 @@ func (d *dev) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	spool, err := os.MkdirTemp("", "hookmux-dev")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(spool) }()
 	log := newLogger(cfg.Log, cfg.Log.Level, d.err)
-	d.app = app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand()})
+	d.app = app.New(cfg, app.Options{Log: log, Version: shortVersion(), Reaper: reaperCommand(), Spool: spool})
 	if err := d.app.Start(); err != nil {
 		return err
 	}
@@ -154,24 +167,41 @@ func (d *dev) load() (*config.Config, error) {
 		return nil, err
 	}
 	cfg.Listen = "127.0.0.1:0"
+	d.written.Store(&[]string{cfg.Spool.Dir, cfg.State, cfg.Admin.Listen})
 	return cfg, nil
 }
 
+// writes says whether a path is hookmux's own to write to.
+func (d *dev) writes(path string) bool { return slices.Contains(*d.written.Load(), path) }
+
 // next waits for changes, until there have been none for a moment. It returns the
 // names of the files, or nil when ctx has ended.
-func (d *dev) next(ctx context.Context, changes <-chan string) (names []string) {
+func (d *dev) next(ctx context.Context, changes <-chan change) []string {
 	const moment = 150 * time.Millisecond
+	var batch []change // the first of each file
 	var quiet <-chan time.Time
 	for {
 		select {
-		case name := <-changes:
-			if rel, err := filepath.Rel(d.dir, name); err == nil {
-				name = rel
+		case c := <-changes:
+			if !slices.ContainsFunc(batch, func(b change) bool { return b.path == c.path }) {
+				batch = append(batch, c)
 			}
-			names = append(names, name)
 			quiet = time.After(moment)
 		case <-quiet:
-			return names
+			var names []string
+			for _, c := range batch {
+				if _, err := os.Lstat(c.path); err != nil && c.isNew {
+					continue // an editor's temporary file, which came and went
+				}
+				if rel, err := filepath.Rel(d.dir, c.path); err == nil {
+					c.path = rel
+				}
+				names = append(names, c.path)
+			}
+			if names != nil {
+				return names
+			}
+			batch = nil
 		case <-ctx.Done():
 			return nil
 		}
@@ -213,7 +243,7 @@ func (d *dev) pids() map[string]int {
 }
 
 // setUp fetches what the plugin needs, once.
-func (d *dev) setUp(ctx context.Context, changes <-chan string) error {
+func (d *dev) setUp(ctx context.Context, changes <-chan change) error {
 	if d.lang == nil || d.lang.Missing(d.dir) == nil {
 		return nil
 	}
@@ -277,16 +307,8 @@ func all[T any](list []T, ok func(T) bool) bool {
 }
 
 func shortList(names []string, most int) string {
-	seen := make(map[string]bool)
-	var out []string
-	for _, n := range names {
-		if !seen[n] {
-			seen[n] = true
-			out = append(out, n)
-		}
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
 	}
-	if more := len(out) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(out[:most], ", "), more)
-	}
-	return strings.Join(out, ", ")
+	return strings.Join(names, ", ")
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hookmux/hookmux/mux/muxtest"
 	"github.com/hookmux/hookmux/plugins/internal/plugintest"
@@ -348,6 +349,26 @@ func TestReload(t *testing.T) {
 			}
 		}
 		inForce(topic)
+	}
+}
+
+// A file that is half written may be a file of rules. It does not count.
+func TestHalfAFileIsNotInForce(t *testing.T) {
+	t.Parallel()
+	file := write(t, "rules: []\n")
+	w := &watcher{path: file}
+	rules := -1
+	look := func() bool { return w.look(func(s *ruleSet) { rules = len(s.rules) }, time.Now()) }
+	for i, text := range []string{"rules: []\n#", "rules: [{deny: all}]\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if again := look(); !again || rules != -1 {
+			t.Errorf("reading %d: again %v, %d rules in force", i, again, rules)
+		}
+	}
+	if again := look(); again || rules != 1 {
+		t.Errorf("the same again: again %v, %d rules in force", again, rules)
 	}
 }
 

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// A file that is being written changes several times.
-	settled = 100 * time.Millisecond
+	// A file that is being written changes several times, and the half of it may be rules, too:
+	// it counts when two readings, so far apart, are the same.
+	settled = 250 * time.Millisecond
 	// What no event tells of is found so: a link into another folder, a network drive.
 	lookAgain = 10 * time.Second
 	// A file that is wrong is complained about again.
@@ -25,6 +26,7 @@ const (
 type watcher struct {
 	path    string
 	applied []byte // the text of the rules in force
+	seen    []byte // the text at the last reading
 	failed  string // the problem of the file as it is now, "" if there is none
 	said    time.Time
 	events  *fsnotify.Watcher
@@ -39,7 +41,7 @@ func newWatcher(path string, text []byte) (*watcher, error) {
 		_ = events.Close()
 		return nil, fmt.Errorf("watch the rules: %w", err)
 	}
-	return &watcher{path: path, applied: text, events: events}, nil
+	return &watcher{path: path, applied: text, seen: text, events: events}, nil
 }
 
 // run hands new rules to apply until ctx ends. Rules that are wrong change nothing.
@@ -62,18 +64,26 @@ func (w *watcher) run(ctx context.Context, apply func(*ruleSet)) {
 			soon = nil
 		case <-again.C:
 		}
-		w.look(apply, time.Now())
+		if w.look(apply, time.Now()) {
+			soon = time.After(settled)
+		}
 	}
 }
 
-func (w *watcher) look(apply func(*ruleSet), now time.Time) {
+// look reads the file, and puts it in force if it is another one, and still what it was when it
+// was last read. Otherwise it is to be read again, soon.
+func (w *watcher) look(apply func(*ruleSet), now time.Time) (again bool) {
 	text, err := readRules(w.path)
+	if err == nil && !bytes.Equal(text, w.seen) {
+		w.seen = text
+		return true
+	}
 	if err == nil && bytes.Equal(text, w.applied) {
 		if w.failed != "" {
 			slog.Info("the rules are again those that are in force", "file", w.path)
 			w.failed = ""
 		}
-		return
+		return false
 	}
 	var rules *ruleSet
 	if err == nil {
@@ -84,9 +94,10 @@ func (w *watcher) look(apply func(*ruleSet), now time.Time) {
 			w.failed, w.said = err.Error(), now
 			slog.Error("the rules are wrong; the old ones stay in force", "file", w.path, "error", err.Error())
 		}
-		return
+		return false
 	}
 	apply(rules)
 	w.applied, w.failed = text, ""
 	slog.Info("new rules are in force", "file", w.path, "rules", len(rules.rules))
+	return false
 }

@@ -98,11 +98,13 @@ func Open(rawURL string, o Options) (*DB, error) {
 	return d, nil
 }
 
-// parse reads a URL; net/url's own error would show it.
+// parse reads a URL; net/url's own error would show it. An @ behind the host is the end of a password that has a
+// / ? or # in it, a part of which would be taken for the database.
 func parse(rawURL, example string) (*url.URL, error) {
 	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, fmt.Errorf("is no URL such as %s; in a user or password, write %%3A for :, %%2F for /, %%40 for @, %%23 for #, %%25 for %%", example)
+	_, rest, _ := strings.Cut(rawURL, "://")
+	if i := strings.IndexAny(rest, "/?#"); err != nil || u.Opaque != "" || i >= 0 && strings.Contains(rest[i:], "@") {
+		return nil, fmt.Errorf("is no URL such as %s; write %%3A for :, %%2F for /, %%3F for ?, %%23 for #, %%40 for @, %%25 for %% in a user, password, database or option", example)
 	}
 	return u, nil
 }

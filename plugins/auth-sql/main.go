@@ -100,7 +100,7 @@ func (p *plugin) try(ctx context.Context) error {
 		return nil
 	}
 	somebody := &sdk.ClientInfo{Username: "hookmux", Clientid: "hookmux", Peerhost: "127.0.0.1"}
-	if _, err := p.users.find(ctx, somebody); err != nil && !errors.Is(err, errSeveral) {
+	if _, err := p.users.find(ctx, somebody); err != nil && !sqldb.AboutData(err) && !errors.As(err, new(rowError)) {
 		return fmt.Errorf(`config: "query": %w`, err)
 	}
 	return nil
@@ -127,9 +127,9 @@ func (p *plugin) OnClientAuthenticate(ctx context.Context, r *sdk.ClientAuthenti
 	switch {
 	case outcome == good:
 		return sdk.Allow, nil
-	case outcome == unknown && p.config.UnknownUser == "ignore":
+	case (outcome == unknown || outcome == oddName) && p.config.UnknownUser == "ignore":
 		return sdk.NoOpinion, nil
-	case outcome != noHash: // that has been said, with the reason
+	case outcome == unknown || outcome == wrong: // of the others that has been said, with the reason
 		p.refused.Deny(string(outcome), c)
 	}
 	return sdk.Deny.Final(), nil
@@ -144,10 +144,12 @@ const (
 	unknown   outcome = "unknown user"
 	wrong     outcome = "wrong password"
 	noHash    outcome = "user without a password hash that is understood"
+	unclear   outcome = "user whose row is not clear"
+	oddName   outcome = "user name or other value that the database does not take"
 )
 
 func (p *plugin) login(ctx context.Context, c *sdk.ClientInfo) (outcome, error) {
-	u, err := p.find(ctx, c)
+	u, none, err := p.find(ctx, c)
 	if err != nil {
 		return "", err
 	}
@@ -159,7 +161,7 @@ func (p *plugin) login(ctx context.Context, c *sdk.ClientInfo) (outcome, error) 
 	if u == nil {
 		// As much work as for a user who is known, or time would tell who is.
 		p.dummy.verify(p.config.Algorithm, password)
-		return unknown, nil
+		return none, nil
 	}
 	ok, err := p.config.Algorithm.verify(*u, password)
 	switch {
@@ -175,19 +177,30 @@ func (p *plugin) login(ctx context.Context, c *sdk.ClientInfo) (outcome, error) 
 	return good, nil
 }
 
-// find is nil for a user that the database does not know, or cannot.
-func (p *plugin) find(ctx context.Context, c *sdk.ClientInfo) (*user, error) {
+// find gives the user, or none: the outcome without one. An error is an outage, or a mistake in the
+// query; no name that a client may choose leads to one.
+func (p *plugin) find(ctx context.Context, c *sdk.ClientInfo) (u *user, none outcome, err error) {
 	for _, name := range parameters {
 		v := parameter(c, name)
 		if strings.Contains(v, "\x00") || !utf8.ValidString(v) {
-			return nil, nil // PostgreSQL has an error for it, which is no outage
+			return nil, unknown, nil // PostgreSQL has an error for it, which is no outage
 		}
 	}
-	u, err := p.users.find(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", p.db, err)
+	switch u, err = p.users.find(ctx, c); {
+	case errors.As(err, new(rowError)):
+		p.refused.Deny(string(unclear), c, "error", err.Error())
+		return nil, unclear, nil
+	case sqldb.AboutData(err): // such as a character that the column has none for, or letters where a number is
+		if p.config.UnknownUser != "ignore" {
+			p.refused.Deny(string(oddName), c, "error", err.Error())
+		}
+		return nil, oddName, nil
+	case err != nil:
+		return nil, "", fmt.Errorf("ask %s: %w", p.db, err)
+	case u == nil:
+		return nil, unknown, nil
 	}
-	return u, nil
+	return u, "", nil
 }
 
 // superusers is the plugin that also lets superusers do everything.
@@ -202,11 +215,11 @@ func (p superusers) OnClientAuthorize(ctx context.Context, r *sdk.ClientAuthoriz
 	key := p.cache.key("superuser", c, "")
 	outcome, ok := p.cache.get(key)
 	if !ok {
-		u, err := p.find(ctx, c)
+		u, none, err := p.find(ctx, c)
 		if err != nil {
 			return 0, err
 		}
-		outcome = unknown
+		outcome = none
 		if u != nil && u.superuser {
 			outcome = superuser
 		}

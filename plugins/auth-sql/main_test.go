@@ -206,20 +206,6 @@ func TestSuperusers(t *testing.T) {
 	}
 }
 
-// A row more or less does not depend on luck.
-func TestSeveralRows(t *testing.T) {
-	t.Parallel()
-	url := databases["SQLite"](t)
-	db := fill(t, url)
-	addUser(t, db, "alice", hashOf("another"), false)
-	_, login := start(t, config{Database: url, Query: byName})
-	for _, password := range []string{secret, "another"} {
-		if got, err := login(client("alice", password)); err == nil || !strings.Contains(err.Error(), "more than one row") {
-			t.Errorf("%s %v", got, err)
-		}
-	}
-}
-
 func TestStartErrors(t *testing.T) {
 	t.Parallel()
 	file := databases["SQLite"](t)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,8 +16,16 @@ type user struct {
 	superuser  bool
 }
 
-// errSeveral says that it is not clear which user is meant.
-var errSeveral = errors.New("the query gives more than one row, so it is not clear who this is")
+// rowError is something wrong with what the query gives for this client, and not for others. It must not be
+// answered as an outage is: who logs in chooses the name.
+type rowError string
+
+func (e rowError) Error() string { return string(e) }
+
+const (
+	errSeveral rowError = "the query gives more than one row, so it is not clear who this is; make the column unique, or the query more exact"
+	errNoBool  rowError = "the column is_superuser is neither true nor false"
+)
 
 // users finds users in the database.
 type users struct {
@@ -110,7 +117,7 @@ func asBool(v any) (bool, error) {
 	}
 	yes, err := strconv.ParseBool(string(asBytes(v)))
 	if err != nil {
-		return false, errors.New("the column is_superuser is neither true nor false")
+		return false, errNoBool
 	}
 	return yes, nil
 }

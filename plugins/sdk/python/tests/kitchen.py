@@ -52,6 +52,10 @@ class Kitchen(Notes, hookmux.Plugin):
                 sys.exit(3)
             case "none":
                 return None  # type: ignore[return-value]
+            case "unavailable":
+                raise hookmux.Unavailable("no database") from OSError("refused")
+            case "backend":
+                raise ConnectionError("down")
             case "event id":
                 raise ValueError(f"{hookmux.event_id()!r}")
             case "remaining":
@@ -77,6 +81,8 @@ class Kitchen(Notes, hookmux.Plugin):
     async def on_client_authorize(self, request: hookmux.ClientAuthorizeRequest) -> hookmux.Access:
         if request.topic == "cancels itself":
             raise asyncio.CancelledError
+        if request.topic == "unavailable":
+            raise hookmux.Unavailable("no database")
         try:
             await asyncio.sleep(float(request.topic))
         except asyncio.CancelledError:
@@ -93,6 +99,8 @@ class Kitchen(Notes, hookmux.Plugin):
     def on_message_delivered(self, request: hookmux.MessageDeliveredRequest) -> None:
         if request.message.topic.startswith("slow"):
             time.sleep(0.002)
+        if request.message.topic == "unavailable":
+            raise hookmux.Unavailable("no database")
         if request.message.topic == "hang":
             threading.Event().wait()
         self.seen.append(request.clientinfo.clientid + "/" + request.message.id)

@@ -97,6 +97,35 @@ def test_an_exception_is_that_calls_error(either: Protocol) -> None:
     assert either.ask(auth("allow")).bool_result
 
 
+def test_what_it_needs_is_away(start: Start) -> None:
+    authorize = hookmux.ClientAuthorizeRequest(topic="unavailable")  # an async method
+    delivered = hookmux.MessageDeliveredRequest(message=hookmux.Message(topic="unavailable"))
+    h = start("1")
+    for request, code, text in (
+        (auth("unavailable"), grpc.StatusCode.UNAVAILABLE, "on_client_authenticate: no database: refused"),
+        (authorize, grpc.StatusCode.UNAVAILABLE, "on_client_authorize: no database"),
+        (delivered, grpc.StatusCode.UNAVAILABLE, "on_message_delivered: no database"),
+        (auth("backend"), grpc.StatusCode.UNKNOWN, "ConnectionError: down"),
+    ):
+        with pytest.raises(grpc.RpcError) as got:
+            h.call(request)
+        assert (got.value.code(), got.value.details()) == (code, text)
+    assert "down" in h.until("exception in the plugin")
+    assert "no database" not in "".join(h.log), "an outage is not logged with stacks"
+
+    h = start()
+    decide, notify = h.stream("Decide"), h.stream("Notify")
+    for stream, request, text, unavailable in (
+        (decide, auth("unavailable"), "on_client_authenticate: no database: refused", True),
+        (decide, authorize, "on_client_authorize: no database", True),
+        (notify, delivered, "on_message_delivered: no database", True),
+        (notify, authorize, "on_client_authorize: no database", True),
+        (decide, auth("backend"), "ConnectionError: down", False),
+    ):
+        reply = stream.ask(request)
+        assert (reply.error, reply.unavailable) == (text, unavailable)
+
+
 def test_no_event_id(either: Protocol) -> None:
     assert either.error(auth("event id")).endswith("''")
 

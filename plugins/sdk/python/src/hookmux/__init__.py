@@ -48,7 +48,7 @@ from ._proto.exhook_pb2 import (
     TopicFilter,
 )
 from .answers import Access, Answer, AnswerError, allow, deny, drop, no_opinion, pass_, rewrite
-from .call import canceled, event_id, remaining
+from .call import Unavailable, canceled, event_id, remaining
 from .config import ConfigError
 from .hooks import Plugin, PluginError
 from .run import serve
@@ -96,6 +96,7 @@ __all__ = [
     "SessionUnsubscribedRequest",
     "SubOpts",
     "TopicFilter",
+    "Unavailable",
     "allow",
     "canceled",
     "check_filter",

@@ -8,6 +8,14 @@ from contextvars import ContextVar
 DAY_US = 24 * 3600 * 1_000_000
 
 
+class Unavailable(Exception):  # noqa: N818 - it is no fault
+    """What a hook's method needs for the event, such as its database, is away.
+
+    That is no fault of the event. Delivered durably, it is tried again as long as it takes, and
+    not made a dead letter; everywhere else this is an error like any other.
+    """
+
+
 class Call:
     """One event under way."""
 

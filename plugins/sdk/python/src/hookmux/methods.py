@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from .answers import AnswerError, access_wire, answer_wire
-from .call import Call, current
+from .call import Call, Unavailable, current
 from .hooks import Hook, Kind, Plugin
 
 log = logging.getLogger("hookmux")
@@ -32,6 +32,12 @@ def short(text: str, limit: int = 300) -> str:
     """One line of bounded length: it travels in a header."""
     text = " ".join(text.encode(errors="replace").decode().split())
     return text if len(text) <= limit else text[:limit] + "…"
+
+
+def _away(err: Unavailable) -> str:
+    """With the cause, which stands in no stack that is logged."""
+    text, why = str(err), str(err.__cause__ or "")
+    return text if why in text else ": ".join(filter(None, (text, why)))
 
 
 def _nothing(got: object, _: Any) -> bytes:
@@ -109,6 +115,8 @@ class Method:
                 return CallError("CANCELLED", short(f"{name}: {err}" if str(err) else f"{name}: canceled"))
             case DecodeError():
                 return CallError("INVALID_ARGUMENT", short(f"{name}: the request does not decode: {err}"))
+            case Unavailable():
+                return CallError("UNAVAILABLE", short(f"{name}: {_away(err)}"))
             case AnswerError():
                 text = f"{name} {err}"
             case _:

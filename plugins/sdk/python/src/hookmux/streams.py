@@ -37,6 +37,9 @@ _WATCH_FIRST, _WATCH_LAST = 0.001, 0.05
 
 Run = Callable[[Method, Call], "Future[bytes]"]
 
+# An answer, or an error, and whether that is that something is away.
+Outcome = tuple[bytes, str, bool]
+
 
 class Stream:
     """One of the two streams. All but reply runs on the serving event loop."""
@@ -50,7 +53,7 @@ class Stream:
         self._max_events = max_events
         self._bytes = 0
         self._room = asyncio.Event()
-        self._replies: list[tuple[Call, bytes, str]] = []
+        self._replies: list[tuple[Call, Outcome]] = []
         self._waking = False
         self._wake = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
@@ -77,7 +80,7 @@ class Stream:
         self._bytes += len(call.request)
         method = self.methods.get(e.hook)
         if method is None:
-            self.reply(call, b"", f"hook {e.hook} is not known to this plugin")
+            self.reply(call, (b"", f"hook {e.hook} is not known to this plugin", False))
             return None
         return method, call
 
@@ -103,9 +106,9 @@ class Stream:
 
     # Writing.
 
-    def reply(self, call: Call, answer: bytes, error: str) -> None:
+    def reply(self, call: Call, outcome: Outcome) -> None:
         """Put a reply into the next batch, from any thread; flush_soon sends it."""
-        self._replies.append((call, answer, error))
+        self._replies.append((call, outcome))
         self.flush_soon()
 
     def flush_soon(self) -> None:
@@ -123,9 +126,9 @@ class Stream:
         done = []
         size = taken = 0
         # Other threads append meanwhile; what is there does not move.
-        for call, answer, error in itertools.islice(self._replies, len(self._replies)):
+        for call, (answer, error, unavailable) in itertools.islice(self._replies, len(self._replies)):
             if error or answer:
-                batch.replies.add(id=call.id, answer=answer, error=error)
+                batch.replies.add(id=call.id, answer=answer, error=error, unavailable=unavailable)
                 size += len(answer)
             else:
                 done.append(call.id)
@@ -208,24 +211,20 @@ class Decisions(Stream):
                 self._workers.submit(lambda method=method, call=call: self._run(method, call))  # type: ignore[misc]
 
     def _run(self, method: Method, call: Call) -> None:
-        try:
-            answer, error = method(call), ""
-        except CallError as err:
-            answer, error = b"", str(err)
-        self.reply(call, answer, error)
+        self.reply(call, _outcome(method, call))
 
     def _answered(self, call: Call, future: Future[bytes]) -> None:
         self.tasks.pop(call.id, None)
-        self.reply(call, *_outcome(future))
+        self.reply(call, _outcome(future.result))
 
 
-def _outcome(future: Future[bytes]) -> tuple[bytes, str]:
+def _outcome(run: Callable[..., bytes], *args: Call) -> Outcome:
     try:
-        return future.result(), ""
+        return run(*args), "", False
     except CallError as err:
-        return b"", str(err)
+        return b"", str(err), err.kind == "UNAVAILABLE"
     except BaseException as err:  # canceled before it began
-        return b"", str(err) or "canceled"
+        return b"", str(err) or "canceled", False
 
 
 class Shard:
@@ -314,17 +313,13 @@ class Notifications(Stream):
 
     def _run(self, method: Method, call: Call) -> None:
         call.begin()  # what it waited behind others is not its time
-        answer, error = b"", ""
         if method.is_async:
             future = self.tasks[call.id] = self.run_async(method, call)
-            answer, error = _outcome(future)
+            outcome = _outcome(future.result)
             del self.tasks[call.id]
         else:
-            try:
-                answer = method(call)
-            except CallError as err:
-                error = str(err)
-        self._replies.append((call, answer, error))
+            outcome = _outcome(method, call)
+        self._replies.append((call, outcome))
 
     def close(self) -> None:
         if self._watch:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ehookmux/plugin/v1/plugin.proto\x12\x11hookmux.plugin.v1\"D\n\x06\x45vents\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.hookmux.plugin.v1.Event\x12\x10\n\x08\x63\x61nceled\x18\x02 \x03(\x04\"~\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\x04\x12%\n\x04hook\x18\x02 \x01(\x0e\x32\x17.hookmux.plugin.v1.Hook\x12\x12\n\ntimeout_us\x18\x03 \x01(\x04\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\x0f\n\x07request\x18\x05 \x01(\x0c\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\"B\n\x07Replies\x12)\n\x07replies\x18\x01 \x03(\x0b\x32\x18.hookmux.plugin.v1.Reply\x12\x0c\n\x04\x64one\x18\x02 \x03(\x04\"2\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t*\xf5\x04\n\x04Hook\x12\x14\n\x10HOOK_UNSPECIFIED\x10\x00\x12\x18\n\x14HOOK_PROVIDER_LOADED\x10\x01\x12\x1a\n\x16HOOK_PROVIDER_UNLOADED\x10\x02\x12\x17\n\x13HOOK_CLIENT_CONNECT\x10\x03\x12\x17\n\x13HOOK_CLIENT_CONNACK\x10\x04\x12\x19\n\x15HOOK_CLIENT_CONNECTED\x10\x05\x12\x1c\n\x18HOOK_CLIENT_DISCONNECTED\x10\x06\x12\x1c\n\x18HOOK_CLIENT_AUTHENTICATE\x10\x07\x12\x19\n\x15HOOK_CLIENT_AUTHORIZE\x10\x08\x12\x19\n\x15HOOK_CLIENT_SUBSCRIBE\x10\t\x12\x1b\n\x17HOOK_CLIENT_UNSUBSCRIBE\x10\n\x12\x18\n\x14HOOK_SESSION_CREATED\x10\x0b\x12\x1b\n\x17HOOK_SESSION_SUBSCRIBED\x10\x0c\x12\x1d\n\x19HOOK_SESSION_UNSUBSCRIBED\x10\r\x12\x18\n\x14HOOK_SESSION_RESUMED\x10\x0e\x12\x1a\n\x16HOOK_SESSION_DISCARDED\x10\x0f\x12\x1a\n\x16HOOK_SESSION_TAKENOVER\x10\x10\x12\x1b\n\x17HOOK_SESSION_TERMINATED\x10\x11\x12\x18\n\x14HOOK_MESSAGE_INGRESS\x10\x12\x12\x18\n\x14HOOK_MESSAGE_PUBLISH\x10\x13\x12\x1a\n\x16HOOK_MESSAGE_DELIVERED\x10\x14\x12\x18\n\x14HOOK_MESSAGE_DROPPED\x10\x15\x12\x16\n\x12HOOK_MESSAGE_ACKED\x10\x16\x32\x96\x01\n\x06Plugin\x12\x45\n\x06\x44\x65\x63ide\x12\x19.hookmux.plugin.v1.Events\x1a\x1a.hookmux.plugin.v1.Replies\"\x00(\x01\x30\x01\x12\x45\n\x06Notify\x12\x19.hookmux.plugin.v1.Events\x1a\x1a.hookmux.plugin.v1.Replies\"\x00(\x01\x30\x01\x42\\\n\x1bio.github.hookmux.plugin.v1P\x01Z;github.com/hookmux/hookmux/proto/hookmux/plugin/v1;pluginv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ehookmux/plugin/v1/plugin.proto\x12\x11hookmux.plugin.v1\"D\n\x06\x45vents\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.hookmux.plugin.v1.Event\x12\x10\n\x08\x63\x61nceled\x18\x02 \x03(\x04\"~\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\x04\x12%\n\x04hook\x18\x02 \x01(\x0e\x32\x17.hookmux.plugin.v1.Hook\x12\x12\n\ntimeout_us\x18\x03 \x01(\x04\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\x0f\n\x07request\x18\x05 \x01(\x0c\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\"B\n\x07Replies\x12)\n\x07replies\x18\x01 \x03(\x0b\x32\x18.hookmux.plugin.v1.Reply\x12\x0c\n\x04\x64one\x18\x02 \x03(\x04\"G\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x13\n\x0bunavailable\x18\x04 \x01(\x08*\xf5\x04\n\x04Hook\x12\x14\n\x10HOOK_UNSPECIFIED\x10\x00\x12\x18\n\x14HOOK_PROVIDER_LOADED\x10\x01\x12\x1a\n\x16HOOK_PROVIDER_UNLOADED\x10\x02\x12\x17\n\x13HOOK_CLIENT_CONNECT\x10\x03\x12\x17\n\x13HOOK_CLIENT_CONNACK\x10\x04\x12\x19\n\x15HOOK_CLIENT_CONNECTED\x10\x05\x12\x1c\n\x18HOOK_CLIENT_DISCONNECTED\x10\x06\x12\x1c\n\x18HOOK_CLIENT_AUTHENTICATE\x10\x07\x12\x19\n\x15HOOK_CLIENT_AUTHORIZE\x10\x08\x12\x19\n\x15HOOK_CLIENT_SUBSCRIBE\x10\t\x12\x1b\n\x17HOOK_CLIENT_UNSUBSCRIBE\x10\n\x12\x18\n\x14HOOK_SESSION_CREATED\x10\x0b\x12\x1b\n\x17HOOK_SESSION_SUBSCRIBED\x10\x0c\x12\x1d\n\x19HOOK_SESSION_UNSUBSCRIBED\x10\r\x12\x18\n\x14HOOK_SESSION_RESUMED\x10\x0e\x12\x1a\n\x16HOOK_SESSION_DISCARDED\x10\x0f\x12\x1a\n\x16HOOK_SESSION_TAKENOVER\x10\x10\x12\x1b\n\x17HOOK_SESSION_TERMINATED\x10\x11\x12\x18\n\x14HOOK_MESSAGE_INGRESS\x10\x12\x12\x18\n\x14HOOK_MESSAGE_PUBLISH\x10\x13\x12\x1a\n\x16HOOK_MESSAGE_DELIVERED\x10\x14\x12\x18\n\x14HOOK_MESSAGE_DROPPED\x10\x15\x12\x16\n\x12HOOK_MESSAGE_ACKED\x10\x16\x32\x96\x01\n\x06Plugin\x12\x45\n\x06\x44\x65\x63ide\x12\x19.hookmux.plugin.v1.Events\x1a\x1a.hookmux.plugin.v1.Replies\"\x00(\x01\x30\x01\x12\x45\n\x06Notify\x12\x19.hookmux.plugin.v1.Events\x1a\x1a.hookmux.plugin.v1.Replies\"\x00(\x01\x30\x01\x42\\\n\x1bio.github.hookmux.plugin.v1P\x01Z;github.com/hookmux/hookmux/proto/hookmux/plugin/v1;pluginv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,8 +32,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hookmux.plugin.v1.plugin_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\033io.github.hookmux.plugin.v1P\001Z;github.com/hookmux/hookmux/proto/hookmux/plugin/v1;pluginv1'
-  _globals['_HOOK']._serialized_start=372
-  _globals['_HOOK']._serialized_end=1001
+  _globals['_HOOK']._serialized_start=393
+  _globals['_HOOK']._serialized_end=1022
   _globals['_EVENTS']._serialized_start=53
   _globals['_EVENTS']._serialized_end=121
   _globals['_EVENT']._serialized_start=123
@@ -41,7 +41,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLIES']._serialized_start=251
   _globals['_REPLIES']._serialized_end=317
   _globals['_REPLY']._serialized_start=319
-  _globals['_REPLY']._serialized_end=369
-  _globals['_PLUGIN']._serialized_start=1004
-  _globals['_PLUGIN']._serialized_end=1154
+  _globals['_REPLY']._serialized_end=390
+  _globals['_PLUGIN']._serialized_start=1025
+  _globals['_PLUGIN']._serialized_end=1175
 # @@protoc_insertion_point(module_scope)

@@ -89,11 +89,13 @@ class Replies(_message.Message):
     def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., done: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("id", "answer", "error")
+    __slots__ = ("id", "answer", "error", "unavailable")
     ID_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
     id: int
     answer: bytes
     error: str
-    def __init__(self, id: _Optional[int] = ..., answer: _Optional[bytes] = ..., error: _Optional[str] = ...) -> None: ...
+    unavailable: bool
+    def __init__(self, id: _Optional[int] = ..., answer: _Optional[bytes] = ..., error: _Optional[str] = ..., unavailable: bool = ...) -> None: ...

@@ -113,9 +113,10 @@ export class RepliesWriter {
   /**
    * @param {Event} e
    * @param {string} text
+   * @param {boolean} [unavailable] what the plugin needs for the event is away
    */
-  error(e, text) {
-    this.#reply(e.id, (3 << 3) | BYTES, Buffer.from(text));
+  error(e, text, unavailable) {
+    this.#reply(e.id, (3 << 3) | BYTES, Buffer.from(text), unavailable);
     this.events++;
     this.bytes += e.request.length;
   }
@@ -124,9 +125,11 @@ export class RepliesWriter {
    * @param {number | bigint} id
    * @param {number} tag
    * @param {Buffer} value
+   * @param {boolean} [unavailable]
    */
-  #reply(id, tag, value) {
+  #reply(id, tag, value, unavailable) {
     const inner = varint([8], id);
+    if (unavailable) inner.push(4 << 3, 1);
     inner.push(tag);
     varint(inner, value.length);
     const head = varint([(1 << 3) | BYTES], inner.length + value.length);

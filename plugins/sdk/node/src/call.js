@@ -77,6 +77,13 @@ export class Call {
   }
 }
 
+/** What index.d.ts says of it. */
+export class Unavailable extends Error {
+  static {
+    this.prototype.name = "Unavailable"; // also in its stack
+  }
+}
+
 /**
  * What a method threw, as a text for hookmux. It is never empty: an empty one would
  * be an answer on the wire.
@@ -84,10 +91,19 @@ export class Call {
  * @param {any} err
  */
 export function errorText(method, err) {
-  const text =
-    err instanceof Error ? (err.name === "Error" ? `${err.message}` : `${err.name}: ${err.message}`)
-    : typeof err === "string" ? err : inspect(err);
-  return `${method}: ${short(text) || "failed without saying why"}`;
+  return `${method}: ${short(textOf(err)) || "failed without saying why"}`;
+}
+
+/**
+ * @param {any} err
+ * @returns {string}
+ */
+function textOf(err) {
+  if (!(err instanceof Error)) return typeof err === "string" ? err : inspect(err);
+  if (!(err instanceof Unavailable)) return err.name === "Error" ? `${err.message}` : `${err.name}: ${err.message}`;
+  // With the cause, which stands in no stack that is logged.
+  const why = err.cause instanceof Error ? err.cause.message : textOf(err.cause ?? "");
+  return err.message.includes(why) ? err.message : [err.message, why].filter(Boolean).join(": ");
 }
 
 /**
@@ -100,11 +116,12 @@ function short(text) {
 }
 
 /**
- * The status of a call that ended in err. A backend's own status is not passed on: its
- * UNAVAILABLE would look as if the plugin itself were gone.
+ * The status of a call that ended in err. A backend's own status is not passed on: what
+ * its UNAVAILABLE means for the event is for the plugin to say.
  * @param {any} err
  */
 export function statusOf(err) {
+  if (err instanceof Unavailable) return UNAVAILABLE;
   if (err?.name === "TimeoutError") return DEADLINE_EXCEEDED;
   return err?.name === "AbortError" ? CANCELLED : UNKNOWN;
 }

@@ -79,6 +79,15 @@ export type RewrittenMessage = Partial<Omit<exhook.Message, "payload">> & {
  */
 export function rewrite(message: RewrittenMessage): MessageAnswer;
 
+/**
+ * Thrown by a method: what it needs for the event, such as its database, is away; no fault of
+ * the event. Delivered durably, the event is tried again as long as it takes, and not made
+ * a dead letter; everywhere else it is an error like any other.
+ */
+export class Unavailable extends Error {
+  constructor(message?: string, options?: { cause?: unknown });
+}
+
 /** Topic filters by the name of a message hook; a hook that is not there gets every topic. */
 export type Topics = Partial<Record<
   "message.ingress" | "message.publish" | "message.delivered" | "message.dropped" | "message.acked",

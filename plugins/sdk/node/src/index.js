@@ -1,4 +1,5 @@
 export { allow, deny, drop, noOpinion, pass, rewrite } from "./answers.js";
+export { Unavailable } from "./call.js";
 export { duration, mapOf } from "./config.js";
 export { log } from "./log.js";
 export { Plugin } from "./plugin.js";

@@ -111,7 +111,8 @@ let second = 0;
 let failures = 0;
 
 /**
- * Logs what a method threw, with its stack, unless it only ran out of time.
+ * Logs what a method threw, with its stack, unless it only ran out of time or
+ * what it needs is away.
  * hookmux logs the text too, but has no stack.
  * @param {string} method
  * @param {any} err

@@ -1,5 +1,5 @@
 import { EventsReader, RepliesWriter } from "./batch.js";
-import { Call, errorText, INVALID_ARGUMENT } from "./call.js";
+import { Call, errorText, INVALID_ARGUMENT, Unavailable } from "./call.js";
 import { rows } from "./hooks.js";
 import { failed } from "./log.js";
 import { Malformed } from "./protobuf.js";
@@ -204,7 +204,7 @@ class Stream {
    */
   fail(e, method, err) {
     failed(method, err);
-    this.replies.error(e, errorText(method, err));
+    this.replies.error(e, errorText(method, err), err instanceof Unavailable);
   }
 
   /** @param {number | bigint} id */

@@ -20,7 +20,7 @@ export const hooks = /** @type {const} */ ({
   OnProviderLoaded: 1, OnClientDisconnected: 6, OnClientAuthenticate: 7, OnMessagePublish: 19, OnMessageAcked: 22,
 });
 
-/** @typedef {{ id: number, answer?: Uint8Array, error?: string }} Reply */
+/** @typedef {{ id: number, answer?: Uint8Array, error?: string, unavailable?: boolean }} Reply */
 
 /**
  * @param {import("node:test").TestContext} t which ends it

@@ -82,6 +82,33 @@ test("app protocol 1", async (t) => {
   await p.stderr.find((l) => logged("aborted", { why: "TimeoutError" })(l) || p.stderr.all.filter(logged("aborted")).length === 2);
 });
 
+test("what the plugin needs is away", async (t) => {
+  const unary = await startPlugin(t, allround, { protocols: "1" });
+  const login1 = (/** @type {string} */ username, /** @type {string} */ password) =>
+    unary.unary("/emqx.exhook.v3.HookProvider/OnClientAuthenticate", encode("ClientAuthenticateRequest", login(username, password)));
+  await assert.rejects(login1("unavailable", "no database"), { code: 14, details: "onClientAuthenticate: no database: refused" });
+  await assert.rejects(login1("backend", ""), { code: 2, details: "onClientAuthenticate: down" });
+  await unary.stderr.find(logged("onClientAuthenticate failed"));
+  assert.equal(unary.stderr.all.filter(logged("onClientAuthenticate failed")).length, 1, "an outage is not logged with stacks");
+
+  const p = await startPlugin(t, allround);
+  const decide = p.stream("Decide");
+  for (const [username, password, error, unavailable] of /** @type {[string, string, string, boolean][]} */ ([
+    ["unavailable", "no database", "no database: refused", true],
+    ["unavailable", "it refused", "it refused", true],
+    ["unavailable", "", "refused", true],
+    ["backend", "", "down", false],
+    ["throw", "x", "x", false],
+  ])) {
+    const r = await decide.send(event(username, password))[0].reply;
+    assert.deepEqual([r.error, r.unavailable], [`onClientAuthenticate: ${error}`, unavailable]);
+  }
+  const [away, other] = p.stream("Notify").send(gone("car", "away"), gone("car", "2"));
+  const r = await away.reply;
+  assert.deepEqual([r.error, r.unavailable], ["onClientDisconnected: no database", true]);
+  assert.equal((await other.reply).error ?? "", "");
+});
+
 test("app protocol 2: decisions do not wait for each other", async (t) => {
   const p = await startPlugin(t, allround);
   const decide = p.stream("Decide");

@@ -1,5 +1,5 @@
 // What an author writes in TypeScript; it is only checked, not run.
-import { allow, deny, duration, mapOf, pass, Plugin, rewrite, serve } from "../src/index.js";
+import { allow, deny, duration, mapOf, pass, Plugin, rewrite, serve, Unavailable } from "../src/index.js";
 import type { Access, Call, ClientAuthenticateRequest, ConfigOf, MessagePublishRequest } from "../src/index.js";
 import { start } from "../src/testing.js";
 
@@ -15,7 +15,8 @@ class Login extends Plugin<ConfigOf<typeof shape>> {
   override async onClientAuthenticate(r: ClientAuthenticateRequest, call: Call): Promise<Access> {
     const user = this.config.users[r.clientinfo.username];
     const wait: number = this.config.wait * this.config.retries;
-    await fetch(this.config.url, { signal: call.signal, headers: { wait: String(wait) } });
+    await fetch(this.config.url, { signal: call.signal, headers: { wait: String(wait) } })
+      .catch((cause) => { throw new Unavailable("no users", { cause }); });
     return user?.password === r.clientinfo.password ? allow : deny.final();
   }
 

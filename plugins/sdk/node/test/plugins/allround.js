@@ -1,6 +1,6 @@
 // A plugin that does what its events say, for tests.
 import { spawnSync } from "node:child_process";
-import { allow, deny, log, Plugin, rewrite, serve } from "../../src/index.js";
+import { allow, deny, log, Plugin, rewrite, serve, Unavailable } from "../../src/index.js";
 
 /** @type {Map<string, () => void>} */
 const gates = new Map();
@@ -13,7 +13,7 @@ class AllRound extends Plugin {
     console.log("greeting is", this.config.greeting);
     spawnSync("echo", ["from a child"], { stdio: "inherit" });
     if (this.config.start === "fails") throw new Error("no database");
-    if (this.config.start === "hangs") await new Promise(() => {});
+    if (this.config.start === "hangs") await new Promise(() => setInterval(() => {}, 1000)); // or Node would see that nothing can come and end
   }
 
   async onStop() {
@@ -26,6 +26,8 @@ class AllRound extends Plugin {
     const { username, password } = r.clientinfo;
     switch (username) {
       case "throw": throw new Error(password);
+      case "unavailable": throw new Unavailable(password, { cause: new Error("refused") });
+      case "backend": throw Object.assign(new Error("down"), { code: 14 });
       case "event id": throw new Error(call.eventId);
       case "throw null": throw Object.assign(Object.create(null), { a: 1 });
       case "nothing": return /** @type {any} */ (undefined);
@@ -62,6 +64,7 @@ class AllRound extends Plugin {
   onClientDisconnected(r, call) {
     const line = { client: r.clientinfo.clientid, reason: r.reason };
     log.info("begin", line);
+    if (r.reason === "away") throw new Unavailable("no database");
     if (!r.reason.startsWith("gate")) {
       log.info("end", line);
       return;

@@ -20,7 +20,7 @@ final class Decisions implements EventStream.Handling {
         stream.flushSoon();
       });
     } catch (Throwable t) { // no memory for one more thread
-      stream.reply(e, null, t.toString());
+      stream.fail(e, t.toString(), false);
       stream.flushSoon();
     }
   }

@@ -18,7 +18,7 @@ import java.util.List;
 
 /**
  * One of the two streams of app protocol 2. All of it runs in the connection's event loop but {@link
- * #reply} and {@link #flushSoon}, so reading, writing and counting need no lock, and the replies that
+ * #answer}, {@link #fail} and {@link #flushSoon}, so reading, writing and counting need no lock, and the replies that
  * come while the loop is busy make one batch.
  *
  * <p>Reading pauses when so much is under way that a bound is reached, so the bounds hold the plugin's
@@ -110,7 +110,7 @@ final class EventStream extends ServerCall.Listener<ByteString> {
     underWay.put(e.id, e);
     if (e.hook == null) {
       count(e);
-      reply(e, null, "hook " + in.getHookValue() + " is not known to this plugin");
+      fail(e, "hook " + in.getHookValue() + " is not known to this plugin", false);
       flushSoon();
     } else if (isNotify) {
       count(e);
@@ -154,16 +154,22 @@ final class EventStream extends ServerCall.Listener<ByteString> {
     }
   }
 
-  /** Puts an event's reply into the next batch; any thread. Then call {@link #flushSoon}. */
-  void reply(StreamEvent e, ByteString answer, String error) {
+  /** Puts an event's answer into the next batch; any thread. Then call {@link #flushSoon}. */
+  void answer(StreamEvent e, ByteString answer) {
     synchronized (lock) {
-      if (error != null) {
-        ready.addReplies(Reply.newBuilder().setId(e.id).setError(error));
-      } else if (answer.isEmpty()) {
+      if (answer.isEmpty()) {
         ready.addDone(e.id);
       } else {
         ready.addReplies(Reply.newBuilder().setId(e.id).setAnswer(answer));
       }
+      answered.add(e);
+    }
+  }
+
+  /** As {@link #answer}, for an event that has none; unavailable: what the plugin needs for it is away. */
+  void fail(StreamEvent e, String error, boolean unavailable) {
+    synchronized (lock) {
+      ready.addReplies(Reply.newBuilder().setId(e.id).setError(error).setUnavailable(unavailable));
       answered.add(e);
     }
   }

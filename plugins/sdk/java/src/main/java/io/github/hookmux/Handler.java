@@ -27,8 +27,10 @@ import io.github.hookmux.exhook.v3.SessionSubscribedRequest;
 import io.github.hookmux.exhook.v3.SessionTakenoverRequest;
 import io.github.hookmux.exhook.v3.SessionTerminatedRequest;
 import io.github.hookmux.exhook.v3.SessionUnsubscribedRequest;
+import io.grpc.Status;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.Objects;
 
 /** Answers every RPC of the service for one plugin: encoded request in, encoded response out. */
 final class Handler {
@@ -46,12 +48,16 @@ final class Handler {
   static final class Failure extends Exception {
     private static final long serialVersionUID = 1;
 
-    /** The plugin's own fault, and not that of something it asks. */
-    final transient boolean isBug;
+    /** INTERNAL is the plugin's own fault, UNAVAILABLE what it needs is away, UNKNOWN the rest. */
+    final transient Status status;
 
-    Failure(String text, boolean isBug) {
+    Failure(String text, Status status) {
       super(shorten(text), null, false, false);
-      this.isBug = isBug;
+      this.status = status.withDescription(getMessage());
+    }
+
+    boolean isUnavailable() {
+      return status.getCode() == Status.Code.UNAVAILABLE;
     }
   }
 
@@ -71,14 +77,23 @@ final class Handler {
       return run(hook, request, context);
     } catch (Failure e) {
       throw e;
+    } catch (UnavailableException e) {
+      throw new Failure(hook.method + ": " + textOf(e), Status.UNAVAILABLE);
     } catch (RuntimeException | Error e) {
       Log.error("exception in the plugin", Map.of("method", hook.method), e);
-      throw new Failure(hook.method + " threw " + e, true);
+      throw new Failure(hook.method + " threw " + e, Status.INTERNAL);
     } catch (Exception e) {
-      throw new Failure(e.toString(), false);
+      throw new Failure(e.toString(), Status.UNKNOWN);
     } finally {
       context.end();
     }
+  }
+
+  /** What it says, with its cause, which stands in no stack that is logged. */
+  private static String textOf(UnavailableException e) {
+    String text = Objects.requireNonNullElse(e.getMessage(), "no reason given");
+    Throwable cause = e.getCause();
+    return cause == null || text.contains(String.valueOf(cause.getMessage())) ? text : text + ": " + cause;
   }
 
   private ByteString run(Hook hook, ByteString request, CallContext context) throws Exception {
@@ -130,20 +145,20 @@ final class Handler {
 
   private static ByteString access(Access answer, boolean result) throws Failure {
     if (answer == null) {
-      throw new Failure("neither an answer nor an exception: return allow(), deny() or noOpinion()", true);
+      throw new Failure("neither an answer nor an exception: return allow(), deny() or noOpinion()", Status.INTERNAL);
     }
     return answer.wire(result).toByteString();
   }
 
   private static ByteString answer(Answer answer, Message message) throws Failure {
     if (answer == null) {
-      throw new Failure("neither an answer nor an exception: return pass(), drop() or rewrite(message)", true);
+      throw new Failure("neither an answer nor an exception: return pass(), drop() or rewrite(message)", Status.INTERNAL);
     }
     try {
       ValuedResponse response = answer.wire(message);
       return response == Answer.IGNORED ? IGNORED : response.toByteString();
     } catch (IllegalArgumentException e) {
-      throw new Failure(e.getMessage(), true);
+      throw new Failure(e.getMessage(), Status.INTERNAL);
     }
   }
 

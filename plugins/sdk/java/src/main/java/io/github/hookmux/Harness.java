@@ -107,7 +107,7 @@ public final class Harness implements AutoCloseable {
     try {
       return handler.call(hook, request.toByteString(), (CallContext) Context.within(timeout));
     } catch (Handler.Failure e) {
-      throw new HookException(e.getMessage());
+      throw new HookException(e.getMessage(), e.isUnavailable());
     }
   }
 
@@ -121,7 +121,7 @@ public final class Harness implements AutoCloseable {
     try {
       handler.plugin.onStop();
     } catch (Exception e) {
-      throw new HookException("onStop: " + e);
+      throw new HookException("onStop: " + e, false);
     }
   }
 
@@ -129,8 +129,16 @@ public final class Harness implements AutoCloseable {
   public static final class HookException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
-    HookException(String message) {
+    private final boolean unavailable;
+
+    HookException(String message, boolean unavailable) {
       super(message);
+      this.unavailable = unavailable;
+    }
+
+    /** Whether the hook has thrown {@link UnavailableException}. */
+    public boolean isUnavailable() {
+      return unavailable;
     }
   }
 }

@@ -139,7 +139,7 @@ final class Notifications implements EventStream.Handling {
 
   private void handle(StreamEvent e) {
     if (stream.isClosed()) {
-      stream.reply(e, ByteString.EMPTY, null); // only to count it
+      stream.answer(e, ByteString.EMPTY); // only to count it
       return;
     }
     e.startClock(System.nanoTime()); // what it waited behind others is not its time

@@ -38,9 +38,9 @@ final class StreamEvent extends CallContext {
     ByteString r = request;
     request = null; // what keeps the context need not keep this
     try {
-      stream.reply(this, handler.call(hook, r, this), null);
+      stream.answer(this, handler.call(hook, r, this));
     } catch (Handler.Failure e) {
-      stream.reply(this, null, e.getMessage());
+      stream.fail(this, e.getMessage(), e.isUnavailable());
     }
   }
 }

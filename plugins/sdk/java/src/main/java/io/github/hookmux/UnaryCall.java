@@ -40,7 +40,7 @@ class UnaryCall extends ServerCall.Listener<ByteString> {
     try {
       answer = answerer.answer(request == null ? ByteString.EMPTY : request);
     } catch (Handler.Failure e) {
-      call.close((e.isBug ? Status.INTERNAL : Status.UNKNOWN).withDescription(e.getMessage()), new Metadata());
+      call.close(e.status, new Metadata());
       return;
     } catch (Exception e) {
       call.close(Status.fromThrowable(e), new Metadata());

@@ -129,6 +129,29 @@ class HandlerTest {
   }
 
   @Test
+  void whatItNeedsIsAway() throws Exception {
+    IOException refused = new IOException("refused");
+    for (UnavailableException away : new UnavailableException[] {
+      new UnavailableException("no database", refused),
+      new UnavailableException("no database: " + refused, refused),
+      new UnavailableException(new IOException("no database", refused)),
+      new UnavailableException("no database"),
+      new UnavailableException((String) null),
+    }) {
+      String text = away.getMessage() == null ? "no reason given" : "no database";
+      HookException e = assertThrows(HookException.class, () -> access((r, c) -> {
+        throw away;
+      }).ask(ClientAuthenticateRequest.getDefaultInstance()));
+      assertTrue(e.isUnavailable() && e.getMessage().contains(text), e.getMessage());
+      assertEquals(away.getCause() == refused, e.getMessage().endsWith("no database: java.io.IOException: refused"), e.getMessage());
+    }
+    HookException e = assertThrows(HookException.class, () -> access((r, c) -> {
+      throw new io.grpc.StatusRuntimeException(io.grpc.Status.UNAVAILABLE);
+    }).ask(ClientAuthenticateRequest.getDefaultInstance()));
+    assertFalse(e.isUnavailable());
+  }
+
+  @Test
   void aHookItDoesNotHaveIsAnsweredToo() throws Exception {
     Harness h = access((r, c) -> Plugin.deny());
     h.tell(ClientConnectedRequest.getDefaultInstance());

@@ -38,7 +38,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-/** App protocol 2 over a real socket. */
+/** The app protocols over a real socket, mostly 2. */
 @Timeout(60)
 class StreamTest {
   @TempDir Path dir;
@@ -57,6 +57,9 @@ class StreamTest {
     @Override
     public void onClientConnected(ClientConnectedRequest request, Context context) throws Exception {
       String client = request.getClientinfo().getClientid();
+      if (client.equals("away")) {
+        throw new UnavailableException("no database");
+      }
       if (client.startsWith("wait")) {
         contexts.add(context);
         release.await();
@@ -66,6 +69,12 @@ class StreamTest {
 
     @Override
     public Access onClientAuthenticate(ClientAuthenticateRequest request, Context context) throws Exception {
+      if (request.getClientinfo().getClientid().equals("away")) {
+        throw new UnavailableException("no database");
+      }
+      if (request.getClientinfo().getClientid().equals("backend")) {
+        throw Status.UNAVAILABLE.asException();
+      }
       if (request.getClientinfo().getClientid().equals("wait")) {
         contexts.add(context);
         CountDownLatch canceled = new CountDownLatch(1);
@@ -76,14 +85,14 @@ class StreamTest {
     }
   }
 
-  /** What hookmux has of a stream. */
+  /** What hookmux has of a stream, or of one call. */
   private static final class Stream extends ClientCall.Listener<ByteString> {
     final LinkedBlockingQueue<Reply> replies = new LinkedBlockingQueue<>();
     final CompletableFuture<Status> end = new CompletableFuture<>();
     final ClientCall<ByteString, ByteString> call;
 
-    Stream(ManagedChannel channel, String name) {
-      call = channel.newCall(Wire.method("hookmux.plugin.v1.Plugin", name, MethodType.BIDI_STREAMING), CallOptions.DEFAULT);
+    Stream(ManagedChannel channel, String service, String name, MethodType type) {
+      call = channel.newCall(Wire.method(service, name, type), CallOptions.DEFAULT);
       call.start(this, new Metadata());
       call.request(Integer.MAX_VALUE);
     }
@@ -110,15 +119,19 @@ class StreamTest {
   }
 
   private Stream open(String name) throws Exception {
+    serve(Env.STREAM);
+    return new Stream(channel, "hookmux.plugin.v1.Plugin", name, MethodType.BIDI_STREAMING);
+  }
+
+  private void serve(int protocol) throws Exception {
     if (server == null) {
       Path socket = dir.resolve("s");
       serving = new Serving(new Handler(new TestPlugin()));
-      server = serving.server(socket, Env.STREAM).start();
+      server = serving.server(socket, protocol).start();
       channel = NettyChannelBuilder.forAddress(UnixDomainSocketAddress.of(socket))
           .eventLoopGroup(group).channelType(NioDomainSocketChannel.class, UnixDomainSocketAddress.class)
           .usePlaintext().build();
     }
-    return new Stream(channel, name);
   }
 
   @AfterEach
@@ -202,6 +215,37 @@ class StreamTest {
     List<String> ids = List.of(contexts.take().eventId(), contexts.take().eventId());
     assertTrue(ids.containsAll(List.of("e-1", "")), ids.toString());
     release.countDown();
+  }
+
+  @Test
+  void whatItNeedsIsAway() throws Exception {
+    Stream decide = open("Decide");
+    decide.send(Events.newBuilder().addEvents(login(1, "away")));
+    assertEquals(Reply.newBuilder().setId(1).setError("onClientAuthenticate: no database").setUnavailable(true).build(),
+        decide.replies.take());
+    decide.send(Events.newBuilder().addEvents(login(2, "backend")));
+    Reply backend = decide.replies.take();
+    assertTrue(!backend.getUnavailable() && backend.getError().contains("UNAVAILABLE"), backend.toString());
+    Stream notify = open("Notify");
+    notify.send(Events.newBuilder().addEvents(connected(3, "away")));
+    assertEquals(Reply.newBuilder().setId(3).setError("onClientConnected: no database").setUnavailable(true).build(),
+        notify.replies.take());
+  }
+
+  @Test
+  void whatItNeedsIsAwayOnAppProtocol1() throws Exception {
+    serve(Env.UNARY);
+    assertEquals("UNAVAILABLE onClientAuthenticate: no database", unary("OnClientAuthenticate", login(1, "away")));
+    assertEquals("UNAVAILABLE onClientConnected: no database", unary("OnClientConnected", connected(2, "away")));
+    assertTrue(unary("OnClientAuthenticate", login(3, "backend")).startsWith("UNKNOWN "));
+  }
+
+  /** How a call of app protocol 1 fails. */
+  private String unary(String name, Event event) throws Exception {
+    Stream s = new Stream(channel, "emqx.exhook.v3.HookProvider", name, MethodType.UNARY);
+    s.call.sendMessage(event.getRequest());
+    s.call.halfClose();
+    return s.end.get().getCode() + " " + s.end.get().getDescription();
   }
 
   @Test

@@ -2,7 +2,9 @@ package conformance_test
 
 import (
 	"context"
+	"errors"
 	"os"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -19,6 +21,10 @@ func TestMain(m *testing.M) {
 	}
 	if len(os.Args) > 1 && os.Args[1] == "sdk-batches" {
 		sdk.Serve(batches{})
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "sdk-away" {
+		sdk.Serve(away{})
 		return
 	}
 	if len(os.Args) > 2 && os.Args[1] == "faulty" {
@@ -50,6 +56,13 @@ func (batches) BatchHooks() []sdk.Hook {
 
 func (batches) OnBatch(context.Context, []*sdk.BatchEvent) error { return nil }
 
+// away has nothing of what it needs.
+type away struct{}
+
+func (away) OnClientConnected(context.Context, *sdk.ClientConnectedRequest) error {
+	return sdk.Unavailable(errors.New("no database"))
+}
+
 func run(t *testing.T, o conformance.Options) *conformance.Report {
 	t.Helper()
 	if testing.Verbose() {
@@ -71,6 +84,21 @@ func TestGoodPlugin(t *testing.T) {
 			if c.Outcome != conformance.OK {
 				t.Errorf("%s: %s: %s: %s %s", plugin, c.Section, c.Name, c.Outcome, c.Text)
 			}
+		}
+	}
+}
+
+// A plugin without its database is no bad plugin, on either app protocol.
+func TestPluginWithoutItsDatabase(t *testing.T) {
+	t.Parallel()
+	checks := []string{"every hook", "garbage", "many at once"}
+	r := run(t, conformance.Options{Command: append(muxtest.Command(t), "sdk-away"), Only: checks})
+	if len(r.Checks) != 2*len(checks) {
+		t.Errorf("%d checks: %+v", len(r.Checks), r.Checks)
+	}
+	for _, c := range r.Checks {
+		if c.Outcome == conformance.Failed || c.Name == "every hook" && !strings.Contains(c.Text, "no database") {
+			t.Errorf("%s: %s: %s %s", c.Section, c.Name, c.Outcome, c.Text)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
 	"github.com/hookmux/hookmux/mux"
@@ -75,6 +76,8 @@ func (c *client) unary(ctx context.Context, h mux.Hook, request []byte) ([]byte,
 		return answer, nil
 	case ctx.Err() != nil:
 		return nil, noAnswer(ctx)
+	case code == codes.Unavailable && c.isUp(): // what it needs is away
+		return nil, &pluginError{fmt.Sprintf("%s: %s", code, status.Convert(err).Message())}
 	case code == codes.Unavailable, code == codes.Canceled, code == codes.DeadlineExceeded:
 		return nil, fmt.Errorf("no answer: %w", err)
 	case code == codes.ResourceExhausted:
@@ -82,6 +85,12 @@ func (c *client) unary(ctx context.Context, h mux.Hook, request []byte) ([]byte,
 	default:
 		return nil, &pluginError{fmt.Sprintf("%s: %s", code, status.Convert(err).Message())}
 	}
+}
+
+// isUp says whether the connection is there, which gRPC may take a moment to note.
+func (c *client) isUp() bool {
+	time.Sleep(5 * time.Millisecond)
+	return c.cc.GetState() == connectivity.Ready
 }
 
 func noAnswer(ctx context.Context) error {

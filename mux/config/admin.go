@@ -143,8 +143,13 @@ var tokenText = regexp.MustCompile(`^[!-~]{16,512}$`)
 
 // token is a secret that goes into a header.
 func token(into *Secret) value {
-	const expects = "16 to 512 characters without spaces, such as \"${file:admin.token}\" made by: openssl rand -hex 24"
+	const makes = "openssl rand -hex 24"
+	const expects = "16 to 512 characters without spaces, such as \"${file:admin.token}\" made by: " + makes
 	return value{expects: expects, schema: orFilled(schema{"type": "string", "minLength": minToken}), read: func(r *reader, path string, n *node) {
+		if e := r.unfilled[path]; e != nil {
+			e.Text += "; make a token by: " + makes
+			return
+		}
 		s, ok := r.plain(path, n)
 		switch {
 		case !ok:

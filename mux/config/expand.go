@@ -11,6 +11,19 @@ import (
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+// cannotFill is fail for a value of which no reader has anything to say any more.
+func (r *reader) cannotFill(line int, path, format string, args ...any) (string, bool) {
+	before := len(r.errs)
+	r.fail(line, path, format, args...)
+	if r.unfilled == nil {
+		r.unfilled = make(map[string]*Error)
+	}
+	if len(r.errs) > before {
+		r.unfilled[path] = r.errs[before]
+	}
+	return "", true
+}
+
 // expand puts in what ${env:NAME} and ${file:PATH} stand for. Errors name the
 // variable or the file, and never the rest of the value: it may be a secret.
 func (r *reader) expand(line int, path, s string) (out string, filled bool) {
@@ -31,13 +44,11 @@ func (r *reader) expand(line int, path, s string) (out string, filled bool) {
 		}
 		kind, rest, _ := strings.Cut(rest, ":")
 		if kind != "env" && kind != "file" {
-			r.fail(line, path, "${ begins ${env:NAME} or ${file:PATH}; write $${ for the characters themselves")
-			return "", true
+			return r.cannotFill(line, path, "${ begins ${env:NAME} or ${file:PATH}; write $${ for the characters themselves")
 		}
 		name, rest, closed := strings.Cut(rest, "}")
 		if !closed {
-			r.fail(line, path, "${%s: has no closing }", kind)
-			return "", true
+			return r.cannotFill(line, path, "${%s: has no closing }", kind)
 		}
 		value, problem := r.lookUp(kind, name)
 		switch {
@@ -51,8 +62,7 @@ func (r *reader) expand(line int, path, s string) (out string, filled bool) {
 			problem = "contains a NUL character"
 		}
 		if problem != "" {
-			r.fail(line, path, "${%s:%s} %s", kind, cut(name), problem)
-			return "", true
+			return r.cannotFill(line, path, "${%s:%s} %s", kind, cut(name), problem)
 		}
 		r.expanded += len(value)
 		b.WriteString(value)

@@ -38,7 +38,8 @@ type reader struct {
 	errs []*Error
 	more int // errors that were not kept
 
-	files map[string]string // what ${file:…} has read
+	files    map[string]string // what ${file:…} has read
+	unfilled map[string]*Error // paths of values that ${…} could not fill: there is no more to say about them
 
 	nodes, depth, expanded int // see the max… constants
 	gaveUp                 bool
@@ -47,6 +48,9 @@ type reader struct {
 }
 
 func (r *reader) fail(line int, path, format string, args ...any) {
+	if r.unfilled[path] != nil {
+		return
+	}
 	if r.full() {
 		r.more++
 		return

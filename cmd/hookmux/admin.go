@@ -49,15 +49,15 @@ func adminFlags(cmd *cobra.Command) (client func() (*admin.Client, error)) {
 type target struct{ address, token, cert string }
 
 // adminTarget is where the hookmux with this config is to be found. The config
-// may be broken meanwhile: then only the default is known.
+// may be broken meanwhile: then what its key admin says counts, or else the default.
 func adminTarget(flag string) (target, error) {
 	path, err := findConfig(flag)
 	if err != nil {
 		return target{}, err
 	}
-	cfg, err := config.Load(path)
+	at, err := config.LoadAdmin(path)
 	switch {
-	case err != nil || cfg.Admin.Listen == "":
+	case err != nil || at.Listen == "":
 		places := defaultAdmins(path)
 		for _, socket := range places {
 			// In a folder for all, such as /tmp, it may be somebody else's, who would tell
@@ -72,19 +72,19 @@ func adminTarget(flag string) (target, error) {
 			}
 		}
 		if err != nil {
-			return target{}, fmt.Errorf("%s has mistakes, which hookmux check tells, so its key admin is not known; name the address with --admin", path)
+			return target{}, fmt.Errorf("where hookmux is to be found is not known; name the address with --admin, or mend the config:\n%w", err)
 		}
 		return target{address: places[0]}, nil
-	case cfg.Admin.IsTCP():
-		to := target{"http://" + reachable(cfg.Admin.Listen), string(cfg.Admin.Token), cfg.Admin.Cert}
+	case at.IsTCP():
+		to := target{"http://" + reachable(at.Listen), string(at.Token), at.Cert}
 		if to.cert != "" {
-			to.address = "https://" + reachable(cfg.Admin.Listen)
+			to.address = "https://" + reachable(at.Listen)
 		}
 		return to, nil
-	case cfg.Admin.Listen == config.Off:
+	case at.Listen == config.Off:
 		return target{}, fmt.Errorf("%s says admin: off, so hookmux cannot be reached", path)
 	}
-	return target{address: cfg.Admin.Listen}, nil
+	return target{address: at.Listen}, nil
 }
 
 // reachable is an address that leads to who listens at listen.

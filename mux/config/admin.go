@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +28,26 @@ type Admin struct {
 
 // IsTCP says whether Listen is host:port.
 func (a Admin) IsTCP() bool { return a.Listen != Off && a.Listen != "" && a.Listen[0] != '/' }
+
+// LoadAdmin reads the key admin of a file, whatever is wrong with others. The error is
+// what is wrong with that key, or with the file as a whole.
+func LoadAdmin(path string) (Admin, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return Admin{}, fmt.Errorf("cannot read the config: %w", err)
+	}
+	cfg, r, err := read(path, data, Sources{Dir: filepath.Dir(path)})
+	if err != nil {
+		return Admin{}, err
+	}
+	r.errs = slices.DeleteFunc(r.errs, func(e *Error) bool {
+		return !r.gaveUp && e.Key != "" && e.Key != "admin" && !strings.HasPrefix(e.Key, "admin.")
+	})
+	if err := r.err(); err != nil {
+		return Admin{}, err
+	}
+	return cfg.Admin, nil
+}
 
 // Secret is a text that is not shown, whoever prints or encodes it.
 type Secret string

@@ -181,6 +181,19 @@ func Load(path string) (*Config, error) {
 
 // Parse validates the text of a file; name is what errors call it.
 func Parse(name string, data []byte, src Sources) (*Config, error) {
+	cfg, r, err := read(name, data, src)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	cfg.Files = slices.Sorted(maps.Keys(r.read))
+	return cfg, nil
+}
+
+// read reads what can be read, and the reader has what is wrong.
+func read(name string, data []byte, src Sources) (*Config, *reader, error) {
 	r := &reader{file: name, src: src}
 	if r.src.Env == nil {
 		r.src.Env = os.LookupEnv
@@ -192,18 +205,14 @@ func Parse(name string, data []byte, src Sources) (*Config, error) {
 	// in PATH, and one that is found as "bin/login" in its working directory.
 	var err error
 	if r.src.Dir, err = filepath.Abs(src.Dir); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	cfg := &Config{Listen: DefaultListen, Timeout: DefaultTimeout, GCHeadroom: DefaultGCHeadroom, Limits: Limits{DefaultMessageLimit, DefaultCallLimit, DefaultConnectionLimit}, Spool: defaultSpool()}
 	if root := r.parse(data); root != nil {
 		given := r.mapping("", root, cfg.keys())
 		r.checkSpool(cfg, given["spool"])
 	}
-	if err := r.err(); err != nil {
-		return nil, err
-	}
-	cfg.Files = slices.Sorted(maps.Keys(r.read))
-	return cfg, nil
+	return cfg, r, nil
 }
 
 // readFile reads a file that may be a device or a pipe without end.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -38,11 +39,6 @@ var (
 	}
 	// describing are the hashes that say what they are, by what they begin with.
 	describing = map[string]string{"bcrypt": "$2", "argon2id": "$argon2id$", "scrypt": "$scrypt$"}
-)
-
-const (
-	maxIterations = 10_000_000
-	maxCost       = 16 // of bcrypt: 65,536 rounds, some 3 s
 )
 
 func (s *scheme) check() error {
@@ -77,6 +73,9 @@ func (s *scheme) check() error {
 		}
 		if s.DkLength < 16 || s.DkLength > 1024 {
 			return fmt.Errorf(`"dk_length" is %d; allowed: 16 to 1024 bytes`, s.DkLength)
+		}
+		if most := maxIterations / blocks(s.MacFun, s.DkLength); s.Iterations > most {
+			return fmt.Errorf(`"iterations" is %d; allowed with this "dk_length": 1 to %d`, s.Iterations, most)
 		}
 	default:
 		return fmt.Errorf(`"name" is %q; allowed: bcrypt, argon2id, scrypt, pbkdf2, sha512, sha256, sha, md5, plain`, s.Name)
@@ -156,7 +155,22 @@ func sameKey(stored, key []byte) (bool, error) {
 // found, because rows of one database are mostly made in one way.
 type dummy struct{ last atomic.Pointer[user] }
 
-func (d *dummy) learn(u user) { d.last.Store(&u) }
+// learn takes no dear row: one of them would make every unknown user as dear.
+func (d *dummy) learn(u user) {
+	if cost(u.hash) <= 1.0/8 {
+		d.last.Store(&u)
+	}
+}
+
+// cost is what the check of a hash that says itself what it is takes, of the most that is allowed.
+// That of others is the config's.
+func cost(hash []byte) float64 {
+	if rounds, err := bcrypt.Cost(hash); err == nil {
+		return math.Exp2(float64(rounds - maxCost))
+	}
+	k, _, _, _ := parsePHC(string(hash)) // 0 if it is none
+	return k.cost
+}
 
 func (d *dummy) verify(s scheme, password []byte) {
 	u := d.last.Load()

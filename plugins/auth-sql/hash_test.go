@@ -88,6 +88,41 @@ func TestWhatIsNoHash(t *testing.T) {
 	}
 }
 
+// A hash that would keep a CPU busy for long is refused without an attempt, also where an int has 32 bits; and what is
+// dear, if allowed, does not become what unknown users cost.
+func TestDearHashes(t *testing.T) {
+	t.Parallel()
+	const rest = "$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	for hash, want := range map[string]string{
+		"$argon2id$v=19$m=524288,t=9,p=1" + rest: "4096 MiB times t", "$argon2id$v=19$m=8,t=524289,p=1" + rest: "times t", "$argon2id$v=19$m=4194368,t=1,p=1" + rest: "more than 512 MiB",
+		"$argon2id$v=19$m=2147483647,t=2147483647,p=1" + rest: "more than 512 MiB", "$argon2id$v=19$m=0,t=1,p=0" + rest: "not allowed",
+		"$scrypt$ln=19,r=8,p=3" + rest: "1024 MiB times p", "$scrypt$ln=24,r=64,p=1" + rest: "more than 512 MiB",
+		"$pbkdf2-sha256$10000001" + rest: "from 1 to 10000000", "$pbkdf2-sha256$312501$AAAA$" + strings.Repeat("A", 1364): "from 1 to 312500, for a key of 1023 bytes",
+		"$2a$17$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy": "cost is 17",
+	} {
+		if ok, err := (&scheme{}).verify(user{hash: []byte(hash)}, []byte("x")); ok || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40s: %v, want %s", hash, err, want)
+		}
+	}
+	s := scheme{Name: "pbkdf2", MacFun: "sha256", Iterations: 312_501, DkLength: 1024}
+	if err := s.check(); err == nil || !strings.Contains(err.Error(), "1 to 312500") {
+		t.Error(err)
+	}
+	var d dummy
+	for hash, learned := range map[string]bool{
+		"$argon2id$v=19$m=65536,t=3,p=4" + rest: true, "$argon2id$v=19$m=524288,t=1,p=1" + rest: true, "$argon2id$v=19$m=524288,t=2,p=1" + rest: false,
+		"$scrypt$ln=17,r=8,p=1" + rest: true, "$scrypt$ln=18,r=8,p=1" + rest: false, "$pbkdf2-sha256$600000" + rest: true, "$pbkdf2-sha512$2000000" + rest: false,
+		"$2a$13$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy": true, "$2a$14$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy": false,
+		"0123456789abcdef": true, "plain": true,
+	} {
+		d.last.Store(nil)
+		d.learn(user{hash: []byte(hash)})
+		if got := d.last.Load() != nil; got != learned {
+			t.Errorf("%.40s: learned %v", hash, got)
+		}
+	}
+}
+
 func TestSchemeErrors(t *testing.T) {
 	t.Parallel()
 	for want, s := range map[string]scheme{

@@ -13,9 +13,16 @@ import (
 	"golang.org/x/crypto/scrypt"
 )
 
-// maxMemory is the most that one hash may need, in bytes: what a database says must not
-// end the process.
-const maxMemory = 512 << 20
+// Bounds on what one hash may need: what a database says must not end the process, nor keep it
+// busy for long, for no hash can be interrupted. Passes are the bytes of memory times how often they are gone
+// through. Each bound is some seconds.
+const (
+	maxMemory     = 512 << 20
+	maxArgonPass  = 4 << 30
+	maxScryptPass = 1 << 30
+	maxIterations = 10_000_000 // of PBKDF2, for each block of the key
+	maxCost       = 16         // of bcrypt: 65,536 rounds
+)
 
 // verifyPHC checks a hash in the PHC string format, $id$parameters$salt$hash:
 //
@@ -23,63 +30,88 @@ const maxMemory = 512 << 20
 //	$scrypt$ln=16,r=8,p=1$SALT$HASH
 //	$pbkdf2-sha256$29000$SALT$HASH         (as Python's passlib writes it)
 func verifyPHC(stored string, password []byte) (bool, error) {
-	parts := strings.Split(stored, "$")
-	if len(parts) < 5 || parts[0] != "" {
-		return false, errors.New("it is of no form that is known: bcrypt, or $argon2id$, $scrypt$ or $pbkdf2-…$")
-	}
-	id, params := parts[1], parts[2:len(parts)-2]
-	salt, err := unbase64(parts[len(parts)-2])
+	k, salt, want, err := parsePHC(stored)
 	if err != nil {
-		return false, fmt.Errorf("the salt of its %s: %w", id, err)
+		return false, err
 	}
-	want, err := unbase64(parts[len(parts)-1])
-	if err != nil || len(want) < 16 || len(want) > 1024 {
-		return false, fmt.Errorf("the hash of its %s is not 16 to 1024 bytes in base64", id)
-	}
-	have, err := derive(id, params, salt, password, len(want))
+	have, err := k.derive(password, salt)
 	if err != nil {
 		return false, err
 	}
 	return subtle.ConstantTimeCompare(have, want) == 1, nil
 }
 
-func derive(id string, params []string, salt, password []byte, n int) ([]byte, error) {
+// kdf derives a key from a password.
+type kdf struct {
+	cost   float64 // of the most that is allowed
+	derive func(password, salt []byte) ([]byte, error)
+}
+
+func parsePHC(stored string) (k kdf, salt, want []byte, err error) {
+	parts := strings.Split(stored, "$")
+	if len(parts) < 5 || parts[0] != "" {
+		return k, nil, nil, errors.New("it is of no form that is known: bcrypt, or $argon2id$, $scrypt$ or $pbkdf2-…$")
+	}
+	id, params := parts[1], parts[2:len(parts)-2]
+	if salt, err = unbase64(parts[len(parts)-2]); err != nil {
+		return k, nil, nil, fmt.Errorf("the salt of its %s: %w", id, err)
+	}
+	if want, err = unbase64(parts[len(parts)-1]); err != nil || len(want) < 16 || len(want) > 1024 {
+		return k, nil, nil, fmt.Errorf("the hash of its %s is not 16 to 1024 bytes in base64", id)
+	}
+	k, err = kdfOf(id, params, len(want))
+	return k, salt, want, err
+}
+
+func kdfOf(id string, params []string, n int) (kdf, error) {
 	mac, isPBKDF2 := strings.CutPrefix(id, "pbkdf2-")
 	switch {
 	case id == "argon2id" && len(params) == 2 && params[0] == "v=19":
 		v, err := numbers(params[1], "m", "t", "p")
 		if err != nil {
-			return nil, err
+			return kdf{}, err
 		}
 		m, t, p := v[0], v[1], v[2]
-		if m < 8*p || m<<10 > maxMemory || t < 1 || t > 1000 || p < 1 || p > 255 {
-			return nil, fmt.Errorf("argon2id with m=%d, t=%d, p=%d: not allowed, or more than %d MiB", m, t, p, maxMemory>>20)
+		if m < 8*p || t < 1 || p < 1 || p > 255 || m<<10 > maxMemory || t > maxArgonPass/(m<<10) {
+			return kdf{}, fmt.Errorf("argon2id with m=%d, t=%d, p=%d: not allowed, or more than %d MiB, or than %d MiB times t", m, t, p, maxMemory>>20, maxArgonPass>>20)
 		}
-		return argon2.IDKey(password, salt, uint32(t), uint32(m), uint8(p), uint32(n)), nil
+		return kdf{float64(m<<10*t) / maxArgonPass, func(password, salt []byte) ([]byte, error) {
+			return argon2.IDKey(password, salt, uint32(t), uint32(m), uint8(p), uint32(n)), nil
+		}}, nil
 	case id == "scrypt" && len(params) == 1:
 		v, err := numbers(params[0], "ln", "r", "p")
 		if err != nil {
-			return nil, err
+			return kdf{}, err
 		}
 		ln, r, p := v[0], v[1], v[2]
-		if ln < 1 || ln > 24 || r < 1 || r > 64 || p < 1 || p > 64 || 128*r<<ln > maxMemory {
-			return nil, fmt.Errorf("scrypt with ln=%d, r=%d, p=%d: not allowed, or more than %d MiB", ln, r, p, maxMemory>>20)
+		if ln < 1 || ln > 24 || r < 1 || r > 64 || p < 1 || p > 64 || 128*r<<ln > maxMemory || 128*r<<ln*p > maxScryptPass {
+			return kdf{}, fmt.Errorf("scrypt with ln=%d, r=%d, p=%d: not allowed, or more than %d MiB, or than %d MiB times p", ln, r, p, maxMemory>>20, maxScryptPass>>20)
 		}
-		return scrypt.Key(password, salt, 1<<ln, r, p, n)
+		return kdf{float64(128*r<<ln*p) / maxScryptPass, func(password, salt []byte) ([]byte, error) {
+			return scrypt.Key(password, salt, 1<<ln, int(r), int(p), n)
+		}}, nil
 	case isPBKDF2 && len(params) == 1 && macs[mac] != nil:
 		rounds, err := strconv.Atoi(params[0])
-		if err != nil || rounds < 1 || rounds > maxIterations {
-			return nil, fmt.Errorf("pbkdf2 without rounds from 1 to %d", maxIterations)
+		if most := maxIterations / blocks(mac, n); err != nil || rounds < 1 || rounds > most {
+			return kdf{}, fmt.Errorf("pbkdf2 without rounds from 1 to %d, for a key of %d bytes", most, n)
 		}
-		return pbkdf2.Key(macs[mac], string(password), salt, rounds, n)
+		return kdf{float64(rounds*blocks(mac, n)) / maxIterations, func(password, salt []byte) ([]byte, error) {
+			return pbkdf2.Key(macs[mac], string(password), salt, rounds, n)
+		}}, nil
 	}
-	return nil, errors.New("it is of no form that is known: bcrypt, or $argon2id$v=19$, $scrypt$ or $pbkdf2-…$")
+	return kdf{}, errors.New("it is of no form that is known: bcrypt, or $argon2id$v=19$, $scrypt$ or $pbkdf2-…$")
+}
+
+// blocks are how often PBKDF2 does all its rounds for a key of n bytes.
+func blocks(mac string, n int) int {
+	size := macs[mac]().Size()
+	return (n + size - 1) / size
 }
 
 // numbers reads m=1,t=2,p=3, in this order.
-func numbers(s string, names ...string) ([]int, error) {
+func numbers(s string, names ...string) ([]int64, error) { // also where an int has 32 bits
 	fields := strings.Split(s, ",")
-	values := make([]int, len(names))
+	values := make([]int64, len(names))
 	for i, n := range names {
 		if len(fields) != len(names) {
 			return nil, fmt.Errorf("its parameters are not %s", strings.Join(names, ", "))
@@ -89,7 +121,7 @@ func numbers(s string, names ...string) ([]int, error) {
 		if !ok || err != nil {
 			return nil, fmt.Errorf("its parameters are not %s", strings.Join(names, ", "))
 		}
-		values[i] = int(v)
+		values[i] = int64(v)
 	}
 	return values, nil
 }

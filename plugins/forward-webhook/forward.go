@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hookmux/hookmux/plugins/internal/event"
@@ -21,9 +16,15 @@ import (
 )
 
 type plugin struct {
-	config config
-	client *http.Client
-	where  string // the URL's host, for errors: the rest of it may be a secret
+	config  config
+	client  *http.Client
+	where   string   // the URL's host, for errors: the rest of it may be a secret
+	secrets []string // what an answer may not bring into the log
+
+	mu        sync.Mutex
+	notBefore time.Time            // the server wants no request before
+	taken     time.Time            // when it last took one
+	doubted   map[string]time.Time // ids of events, and when each last got no good answer though it was alone
 }
 
 func (p *plugin) Start(context.Context) (err error) {
@@ -31,7 +32,7 @@ func (p *plugin) Start(context.Context) (err error) {
 		return err
 	}
 	u, _ := url.Parse(p.config.URL) // which has been checked
-	p.where = u.Host
+	p.where, p.secrets, p.doubted = u.Host, secrets(u, p.config.Headers), make(map[string]time.Time)
 	return nil
 }
 
@@ -82,18 +83,9 @@ func (p *plugin) sendEach(ctx context.Context, items []item) {
 	all.SetLimit(p.config.Concurrency)
 	for _, client := range order {
 		all.Go(func() error {
-			var away error
-			for _, i := range clients[client] {
-				if away == nil {
-					away = p.post(ctx, oneEvent, i.body)
-					if away == nil {
-						continue
-					}
-				}
-				i.Fail(away) // what is behind it must not be there before
-				if errors.Is(away, errRefused) {
-					away = nil
-				}
+			s := sending{plugin: p}
+			for one := range slices.Chunk(clients[client], 1) {
+				s.send(ctx, one)
 			}
 			return nil
 		})
@@ -101,111 +93,91 @@ func (p *plugin) sendEach(ctx context.Context, items []item) {
 	_ = all.Wait() // each event knows
 }
 
-// sendMany has many events in a request, and one request after another.
+// sendMany has many events in a request, and one request after another. Events that were in
+// doubt before come last. (Of a client's durable events, only one is under way.)
 func (p *plugin) sendMany(ctx context.Context, items []item) {
-	var away error
-	for some := range slices.Chunk(items, p.config.Batch) {
-		if away == nil {
-			away = p.sendSome(ctx, some)
-			continue
+	var first, last []item
+	p.mu.Lock()
+	for _, i := range items {
+		if _, doubted := p.doubted[i.ID]; doubted {
+			last = append(last, i)
+		} else {
+			first = append(first, i)
 		}
-		for _, i := range some {
-			i.Fail(away)
-		}
+	}
+	p.mu.Unlock()
+	s := sending{plugin: p}
+	for some := range slices.Chunk(slices.Concat(first, last), p.config.Batch) {
+		s.send(ctx, some)
 	}
 }
 
-// sendSome sends events in one request or, if the server refuses them, each half for itself,
-// to find the one that it refuses.
-func (p *plugin) sendSome(ctx context.Context, items []item) (away error) {
-	bodies := make([][]byte, len(items))
-	for n, i := range items {
-		bodies[n] = i.body
+// sending is requests one after another.
+type sending struct {
+	*plugin
+
+	away   error // the server is; what is behind must not be there before what failed
+	doubts int   // how many single events got no good answer, since the server took one
+}
+
+// enough doubts say that it is not the events: a wrong URL is not asked for each of them.
+const enough = 3
+
+// send sends events in one request or, if it may be one of them why the server does not take
+// them, each half for itself, to find that one.
+func (s *sending) send(ctx context.Context, items []item) {
+	if s.away != nil {
+		fail(items, s.away)
+		return
 	}
-	err := p.post(ctx, manyEvents, slices.Concat([]byte("["), bytes.Join(bodies, []byte(",")), []byte("]")))
+	err := s.post(ctx, items)
 	switch {
 	case err == nil:
-		return nil
-	case !errors.Is(err, errRefused):
-		for _, i := range items {
-			i.Fail(err)
+		s.doubts = 0
+	case !doubtful(err) && !errors.Is(err, errRefused):
+		s.away = sdk.Unavailable(err)
+		fail(items, s.away)
+	case len(items) > 1:
+		s.send(ctx, items[:len(items)/2])
+		s.send(ctx, items[len(items)/2:])
+	case !doubtful(err):
+		fail(items, err)
+	default:
+		fail(items, s.blamed(items[0].ID, err))
+		if s.doubts++; s.doubts == enough {
+			s.away = sdk.Unavailable(err)
 		}
-		return err
-	case len(items) == 1:
-		items[0].Fail(err)
-		return nil
 	}
-	first, second := items[:len(items)/2], items[len(items)/2:]
-	if away = p.sendSome(ctx, first); away == nil {
-		return p.sendSome(ctx, second)
-	}
-	for _, i := range second {
-		i.Fail(away)
-	}
-	return away
 }
 
-// errRefused is of what the server will take no other time either.
-var errRefused = errors.New("refused")
-
-// post sends a request until it is taken, refused, or out of time.
-func (p *plugin) post(ctx context.Context, contentType string, body []byte) error {
-	pauses := backoff.NewExponentialBackOff()
-	pauses.InitialInterval, pauses.MaxInterval = 100*time.Millisecond, 5*time.Second
-	var last error // says more than that the time is over
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		last = p.try(ctx, contentType, body)
-		return struct{}{}, last
-	}, backoff.WithBackOff(pauses), backoff.WithMaxElapsedTime(0))
-	if err == nil || errors.Is(err, errRefused) {
-		return err
+func fail(items []item, err error) {
+	for _, i := range items {
+		i.Fail(err)
 	}
-	return fmt.Errorf("post to %s: %w", p.where, last)
 }
 
-// try sends a request once. Its errors are backoff's, which say what is to become of it.
-func (p *plugin) try(ctx context.Context, contentType string, body []byte) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.config.URL, bytes.NewReader(body))
-	if err != nil {
-		return backoff.Permanent(errors.New("the URL is none"))
+// blamed is err as the fault of an event that was alone in a request, if the server has taken
+// another since it did not take this one the last time. Else the server may be what is wrong.
+func (p *plugin) blamed(id string, err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last, again := p.doubted[id]
+	if len(p.doubted) >= 1<<14 { // most are of dead letters
+		clear(p.doubted)
 	}
-	for name, value := range p.config.Headers {
-		req.Header.Set(name, value)
-	}
-	if host := p.config.Headers["Host"]; host != "" {
-		req.Host = host
-	}
-	req.Header.Set("Content-Type", contentType)
-	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", "hookmux")
-	}
-	res, err := p.client.Do(req)
-	if err != nil {
-		if inner := (*url.Error)(nil); errors.As(err, &inner) {
-			err = inner.Err // without the URL
-		}
+	p.doubted[id] = time.Now()
+	if again && p.taken.After(last) {
 		return err
 	}
-	defer res.Body.Close()
-	said, _ := io.ReadAll(io.LimitReader(res.Body, 200))
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20)) // so that the connection can be used again
-	if res.StatusCode/100 == 2 {
-		return nil
+	return sdk.Unavailable(err)
+}
+
+// tookAll takes down that the server took events.
+func (p *plugin) tookAll(items []item) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken = time.Now()
+	for _, i := range items {
+		delete(p.doubted, i.ID)
 	}
-	err = fmt.Errorf("it answered %s %q", res.Status, strings.ToValidUTF8(string(said), "…"))
-	switch res.StatusCode {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		return backoff.Permanent(fmt.Errorf("%w by %s: %w", errRefused, p.where, err))
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		if s, e := strconv.Atoi(res.Header.Get("Retry-After")); e == nil && s > 0 {
-			return errors.Join(err, backoff.RetryAfter(s))
-		}
-		return err
-	case http.StatusRequestTimeout, http.StatusTooEarly:
-		return err
-	}
-	if res.StatusCode < 500 { // a wrong URL or login: it would be the same for others, and soon
-		return backoff.Permanent(err)
-	}
-	return err
 }

@@ -143,13 +143,14 @@ func (m *Mux) unloadOne(node string) (another bool) {
 }
 
 // Brokers are the ProviderLoadedRequests of the brokers that are loaded, which
-// a provider that starts is shown.
+// a provider that starts is shown: as the brokers would send them now.
 func (m *Mux) Brokers() [][]byte {
 	m.brokers.mu.Lock()
 	defer m.brokers.mu.Unlock()
 	var out [][]byte
 	for _, node := range m.brokers.order {
-		out = append(out, m.brokers.byNode[node].load)
+		r := m.brokers.byNode[node]
+		out = append(out, aged(r.load, time.Since(r.since)))
 	}
 	return out
 }
@@ -284,6 +285,42 @@ func brokerOf(body []byte) (node, version string) {
 		node = fmt.Sprintf("unnamed EMQX %s", v)
 	}
 	return node, string(v)
+}
+
+// aged is a ProviderLoadedRequest with broker.uptime and broker.datetime as they are some
+// time later: since when a broker runs is told by its uptime, and that by when it arrives.
+func aged(load []byte, by time.Duration) []byte {
+	var broker, datetime []byte
+	var uptime uint64 // milliseconds; 0 with EMQX 4.x, which sends a text
+	lastBytes(load, 1, &broker)
+	eachField(broker, func(num protowire.Number, typ protowire.Type, val []byte) bool {
+		switch {
+		case num == 3 && typ == protowire.VarintType:
+			uptime, _ = protowire.ConsumeVarint(val)
+		case num == 4 && typ == protowire.BytesType:
+			datetime = val
+		}
+		return true
+	})
+	if uptime == 0 {
+		return load
+	}
+	broker = appendVarintField(slices.Clone(broker), 3, uptime+uint64(by.Milliseconds())) // the last one counts
+	if then, err := time.Parse(time.RFC3339Nano, string(datetime)); err == nil {
+		broker = appendBytesField(broker, 4, []byte(then.Add(by).Format(time.RFC3339Nano)))
+	}
+	out := appendBytesField(nil, 1, broker)
+	for rest := load; len(rest) > 0; {
+		num, _, n := protowire.ConsumeField(rest)
+		if n < 0 {
+			return load
+		}
+		if num != 1 {
+			out = append(out, rest[:n]...)
+		}
+		rest = rest[n:]
+	}
+	return out
 }
 
 // nodeOf reads node of the RequestMeta in field num.

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	exhookv1 "github.com/hookmux/hookmux/proto/emqx/exhook/v1"
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
@@ -153,6 +155,31 @@ func TestNodeThatComesBackAsAnotherVersion(t *testing.T) {
 	if n := len(m.Brokers()); n != 1 {
 		t.Errorf("%d brokers, want 1", n)
 	}
+}
+
+// A provider that starts later is told since when a broker runs, not how long it had run when
+// it loaded hookmux.
+func TestBrokersAge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMux(Options{}, newProvider(t, Spec{}, &fake{}, wants(ClientAuthorize)...))
+		v3 := &exhookv3.ProviderLoadedRequest{
+			Broker: &exhookv3.BrokerInfo{Version: "5.10.3", Sysdescr: "EMQX", Uptime: 2000, Datetime: "2026-01-31T12:00:00.5+02:00"},
+			Meta:   &exhookv3.RequestMeta{Node: "a"},
+		}
+		v1 := marshal(t, &exhookv1.ProviderLoadedRequest{Broker: &exhookv1.BrokerInfo{Version: "4.4.19", Uptime: "2 seconds", Datetime: "2026-01-31 12:00:00"}})
+		m.Load(t.Context(), V3, marshal(t, v3))
+		m.Load(t.Context(), V1, v1)
+		time.Sleep(time.Minute)
+		v3.Broker.Uptime, v3.Broker.Datetime = 62000, "2026-01-31T12:01:00.5+02:00"
+		got := m.Brokers()
+		if aged := unmarshal[exhookv3.ProviderLoadedRequest](t, got[0]); !proto.Equal(aged, v3) {
+			t.Errorf("%v", aged)
+		}
+		if !slices.Equal(got[1], v1) {
+			t.Errorf("EMQX 4: %q", got[1])
+		}
+	})
 }
 
 func TestSeveralBrokers(t *testing.T) {

@@ -56,6 +56,45 @@ func TestNodeRestarts(t *testing.T) {
 	})
 }
 
+// The clocks of a node and of hookmux may be apart, and be set: only what was connected before the node
+// started is ended.
+func TestNodeClocks(t *testing.T) {
+	onEach(t, func(t *testing.T, url string) {
+		p, h := newPlugin(t, url)
+		loaded := func(node string, here, there, uptime int) {
+			t.Helper()
+			p.now = func() time.Time { return at(here) }
+			if _, err := h.OnProviderLoaded(t.Context(), &sdk.ProviderLoadedRequest{
+				Broker: &sdk.BrokerInfo{Datetime: at(there).Format(time.RFC3339Nano), Uptime: int64(uptime) * 1000}, Meta: &sdk.RequestMeta{Node: node},
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		begin := func(client, node string, seconds int) {
+			t.Helper()
+			c := change{endpoint: endpoint{clientID{"", client}, node, "10.0.0.1", 7}, event: client, at: at(seconds), begins: true}
+			if err := tell(t.Context(), h, c); err != nil {
+				t.Error(err)
+			}
+		}
+		loaded("ahead", 103, 113, 3)
+		begin("a", "ahead", 104)
+		begin("crash", "ahead", 110)
+		loaded("set", 103, 103, 3)
+		begin("b", "set", 104)
+		loaded("set", 203, 323, 103)  // forward, and hookmux is registered anew
+		loaded("set", 303, 223, 203)  // and back
+		loaded("behind", 400, 10, 50) // its clock is behind
+		begin("c", "behind", 401)
+		begin("last", "ahead", 411)   // for what comes next has an effect that can be waited for
+		loaded("ahead", 420, 430, 10) // it has crashed, and runs since 410
+		plugintest.Eventually(t, "the crash is stored", func() bool { _, online := stored(t, url); return !slices.Contains(online, "crash") })
+		if _, online := stored(t, url); !slices.Equal(online, []string{"b", "c", "last"}) {
+			t.Errorf("online: %q", online)
+		}
+	})
+}
+
 // Texts are stored as they are, whatever is in them; what a database does not take fails alone.
 func TestHostileValues(t *testing.T) {
 	onEach(t, func(t *testing.T, url string) {

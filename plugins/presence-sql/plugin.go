@@ -30,6 +30,7 @@ func defaults() config { return config{Table: "mqtt_sessions", View: "mqtt_onlin
 type plugin struct {
 	config config
 	table  *table
+	now    func() time.Time
 
 	turn chan struct{} // held by who uses the table
 	made bool          // the table is there
@@ -37,14 +38,17 @@ type plugin struct {
 	running sync.WaitGroup
 	wake    chan struct{} // buffered: a node has started
 	mu      sync.Mutex
-	started map[string]time.Time // nodes, since when they run
-	pending map[string]time.Time // those of them that the table does not know of
+	runs    map[string]run       // of the nodes
+	pending map[string]time.Time // since when those run that the table does not know of
 }
 
 // Start checks the config. A database that is away now is none of its problems; one that
 // is there and has another table is.
 func (p *plugin) Start(life context.Context) error {
-	p.started, p.pending = make(map[string]time.Time), make(map[string]time.Time)
+	p.runs, p.pending = make(map[string]run), make(map[string]time.Time)
+	if p.now == nil {
+		p.now = time.Now
+	}
 	p.turn, p.wake = make(chan struct{}, 1), make(chan struct{}, 1)
 	db, err := sqldb.Open(p.config.URL, sqldb.Options{})
 	if err != nil {
@@ -94,25 +98,48 @@ func (p *plugin) makeTable(ctx context.Context) error {
 	return err
 }
 
+// mayWait is how long the news of a node may have waited here.
+const mayWait = 10 * time.Second
+
+// run is since when a node runs, in hookmux's time, as all times in the table.
+type run struct {
+	started time.Time
+	told    time.Time
+	uptime  time.Duration // when it was told
+}
+
 // OnProviderLoaded tells since when a node runs: what was connected to it before is gone,
-// and if it crashed, nobody said so. hookmux tells it again to a plugin that it starts anew, so it is
-// the node's own clock that counts.
+// and if it crashed, nobody said so. It is told again when hookmux is registered anew, and to a
+// plugin that starts; that is a new run only if the node has not run long enough to have
+// been told of the last time, whatever the clocks say.
 func (p *plugin) OnProviderLoaded(_ context.Context, r *sdk.ProviderLoadedRequest) error {
-	now, err := time.Parse(time.RFC3339Nano, r.GetBroker().GetDatetime())
 	uptime := time.Duration(r.GetBroker().GetUptime()) * time.Millisecond
-	if err != nil || uptime <= 0 {
+	if uptime <= 0 {
 		return nil // hookmux itself, or EMQX 4.x
 	}
+	told := p.now()
+	started := told.Add(-uptime)
+	// The node's own clock counts only if it is not ahead: then it knows better when this was
+	// sent, which may have waited here. Too early ends too little, and too late who is online.
+	now, err := time.Parse(time.RFC3339Nano, r.GetBroker().GetDatetime())
+	if own := now.Add(-uptime); err == nil && own.Before(started) {
+		started = own
+	}
+	started = started.UTC().Truncate(time.Microsecond)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	node := r.GetMeta().GetNode()
-	if started := now.Add(-uptime).UTC().Truncate(time.Microsecond); started.After(p.started[node]) {
-		p.started[node], p.pending[node] = started, started
+	last, known := p.runs[node]
+	if known && uptime >= last.uptime && uptime >= told.Sub(last.told)-mayWait {
+		started = last.started
+	} else {
+		p.pending[node] = started
 		select {
 		case p.wake <- struct{}{}:
 		default:
 		}
 	}
+	p.runs[node] = run{started, told, uptime}
 	return nil
 }
 
@@ -216,7 +243,10 @@ const tries = 5
 
 func (p *plugin) take(ctx context.Context, all []told) (err error) {
 	p.mu.Lock()
-	started := maps.Clone(p.started)
+	started := make(map[string]time.Time, len(p.runs))
+	for node, r := range p.runs {
+		started[node] = r.started
+	}
 	p.mu.Unlock()
 	changes := make([]change, len(all))
 	for i, t := range all {

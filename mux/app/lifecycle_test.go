@@ -36,17 +36,18 @@ func TestPluginsThatCannotStart(t *testing.T) {
 		declares []string
 		want     []string
 	}{
-		"missing":               {command: []string{"/nowhere/plugin"}, want: []string{"/nowhere/plugin: no such file"}},
-		"missing in PATH":       {command: []string{"no-such-plugin"}, want: []string{"no-such-plugin: no such command in PATH"}},
-		"not executable":        {command: []string{script("p", "#!/bin/sh\n", 0o600)}, want: []string{"not executable"}},
-		"no interpreter":        {command: []string{script("p", "#!/nowhere/python\n", 0o700)}, want: []string{"interpreter that its first line names does not exist"}},
-		"no program":            {command: []string{script("p", "\x00\x01", 0o700)}, want: []string{"not a program that this machine can run"}},
-		"not a plugin":          {command: []string{"/bin/echo", "hello"}, want: []string{"exited with status 0 before its handshake line", "| hello"}},
-		"silent":                {command: self, do: muxtest.NoHandshake, want: []string{"printed no handshake line within", "| hello, I am no plugin"}},
-		"another app protocol":  {command: self, do: muxtest.OtherProtocol, want: []string{"speaks another app protocol", "Plugin version: 7"}},
-		"refuses its config":    {command: self, do: muxtest.ExitAtStart, want: []string{"exited with status 3", "| cannot reach the database"}},
-		"lacks a granted hook":  {command: self, hooks: []mux.HookSpec{{Hook: mux.ClientAuthenticate}}, declares: []string{"client.connected"}, want: []string{"config lists client.authenticate under hooks, but the provider does not answer it"}},
-		"declares a bad filter": {command: self, declares: []string{"message.publish"}, want: []string{"invalid filter", `"a/#/b": # must be the last level`}},
+		"missing":                {command: []string{"/nowhere/plugin"}, want: []string{"/nowhere/plugin: no such file"}},
+		"missing in PATH":        {command: []string{"no-such-plugin"}, want: []string{"no-such-plugin: no such command in PATH"}},
+		"not executable":         {command: []string{script("p", "#!/bin/sh\n", 0o600)}, want: []string{"not executable"}},
+		"no interpreter":         {command: []string{script("p", "#!/nowhere/python\n", 0o700)}, want: []string{"interpreter that its first line names does not exist"}},
+		"no program":             {command: []string{script("p", "\x00\x01", 0o700)}, want: []string{"not a program that this machine can run"}},
+		"not a plugin":           {command: []string{"/bin/echo", "hello"}, want: []string{"exited with status 0 before its handshake line", "| hello"}},
+		"a plugin that says why": {command: []string{script("p", "#!/bin/sh\necho 'bad: Start: no database' >&2\nexit 1\n", 0o700)}, want: []string{"/p exited with status 1; its last output:\n  | bad: Start: no database"}},
+		"silent":                 {command: self, do: muxtest.NoHandshake, want: []string{"printed no handshake line within", "| hello, I am no plugin"}},
+		"another app protocol":   {command: self, do: muxtest.OtherProtocol, want: []string{"speaks another app protocol", "Plugin version: 7"}},
+		"refuses its config":     {command: self, do: muxtest.ExitAtStart, want: []string{"exited with status 3", "| cannot reach the database"}},
+		"lacks a granted hook":   {command: self, hooks: []mux.HookSpec{{Hook: mux.ClientAuthenticate}}, declares: []string{"client.connected"}, want: []string{"config lists client.authenticate under hooks, but the provider does not answer it"}},
+		"declares a bad filter":  {command: self, declares: []string{"message.publish"}, want: []string{"invalid filter", `"a/#/b": # must be the last level`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -139,7 +139,7 @@ func startChild(ctx context.Context, p *mux.Provider, spec PluginSpec, id, tmp s
 		if !proc.ran() {
 			limits.group.remove()
 		}
-		err = explainStart(err, proc, spec)
+		err = explainStart(err, proc, p.Name(), spec)
 		client.Kill()
 		_ = os.RemoveAll(socketDir) // go-plugin forgets it when the command cannot be run
 		return nil, err
@@ -184,23 +184,30 @@ func environment(name string, spec PluginSpec, id string, goPlugin []string) []s
 
 // explainStart says in a plugin author's words why a start failed; the process
 // has been killed if it still ran.
-func explainStart(err error, proc *process, spec PluginSpec) error {
+func explainStart(err error, proc *process, name string, spec PluginSpec) error {
 	if !proc.ran() {
 		return err // err says why
 	}
 	<-proc.exited
 	text := err.Error()
+	said := proc.lastWords(rememberLines)
+	isPlugin := strings.Contains(said, "\n  | "+name+": ") // as an SDK says why it does not start
 	switch {
 	case strings.Contains(text, "incompatible API version"):
 		text = "it speaks another app protocol than hookmux: " + strings.ReplaceAll(text, "\n", " ")
 	case strings.Contains(text, "timeout while waiting"), errors.Is(err, context.DeadlineExceeded):
-		text = fmt.Sprintf("%s printed no handshake line within %s (start_timeout); is it a hookmux plugin?", proc.cmd.Path, spec.StartTimeout)
+		text = fmt.Sprintf("%s printed no handshake line within %s (start_timeout)", proc.cmd.Path, spec.StartTimeout)
+		if !isPlugin {
+			text += "; is it a hookmux plugin?"
+		}
 	case errors.Is(err, context.Canceled):
 		text = "hookmux is stopping"
 	case strings.Contains(text, "Failed to read any lines"), strings.Contains(text, "exited before we could connect"):
-		text = fmt.Sprintf("%s %s before its handshake line; is it a hookmux plugin?", proc.cmd.Path, proc.how())
+		text = fmt.Sprintf("%s %s", proc.cmd.Path, proc.how())
+		if !isPlugin {
+			text += " before its handshake line; is it a hookmux plugin?"
+		}
 	}
-	said := proc.lastWords(rememberLines)
 	if spec.ConfigAt != "" && strings.Contains(said, "config") {
 		text += " (its config: " + spec.ConfigAt + ")"
 	}

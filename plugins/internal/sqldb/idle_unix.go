@@ -28,10 +28,10 @@ func stillOpen(c *pgx.Conn) error {
 		return driver.ErrBadConn
 	}
 	var peeked error
-	err = raw.Read(func(fd uintptr) bool {
+	// Not raw.Read: that waits for a read that goes on, and pgx leaves one behind after a slow write.
+	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return true
 	})
 	if err != nil || !errors.Is(peeked, syscall.EAGAIN) && !errors.Is(peeked, syscall.EINTR) {
 		return driver.ErrBadConn // its end, or its last words

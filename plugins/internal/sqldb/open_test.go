@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
 	"github.com/hookmux/hookmux/mux/muxtest/targets"
@@ -257,6 +258,39 @@ func TestIdleConnectionsAreFound(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The look at a connection waits for nothing, also while somebody reads from it, as pgx does in the background
+// after a write that took long.
+func TestLookDoesNotWait(t *testing.T) {
+	t.Parallel()
+	conn, err := pgx.Connect(t.Context(), targets.Postgres(t).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, looked := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(read)
+		_, _ = conn.PgConn().Conn().Read(make([]byte, 1))
+	}()
+	go func() {
+		var err error
+		for range 10_000 { // until the other one reads
+			err = errors.Join(err, stillOpen(conn))
+		}
+		looked <- err
+	}()
+	select {
+	case err := <-looked:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits")
+	}
+	_ = conn.PgConn().Conn().Close()
+	<-read
+	_ = conn.Close(t.Context())
 }
 
 func killMariaDB(t *testing.T, admin *DB) {

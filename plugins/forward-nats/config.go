@@ -69,8 +69,12 @@ func (c *config) options() ([]nats.Option, error) {
 		return nil, errors.New("servers: none is there")
 	}
 	for i, s := range c.Servers {
-		if u, err := url.Parse(s); err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" {
-			return nil, fmt.Errorf("servers: number %d is no URL such as nats://host:4222 or tls://host:4222", i+1)
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" {
+			return nil, fmt.Errorf("servers: number %d is no URL such as nats://host:4222 or tls://host:4222; what a password has of @ : / ? # %% is written as %%40 and the like", i+1)
+		}
+		if strings.Contains(u.Host, ",") {
+			return nil, fmt.Errorf("servers: number %d has more than one host: each is an entry of its own", i+1)
 		}
 	}
 	if c.Stream != "" && !c.JetStream {
@@ -81,6 +85,8 @@ func (c *config) options() ([]nats.Option, error) {
 	}
 	options := []nats.Option{
 		nats.Name("hookmux forward-nats"),
+		// Connect would split one URL at its commas, which a password may have.
+		func(o *nats.Options) error { o.Servers = c.Servers; return nil },
 		// A connection that came back by itself could bring later events before earlier
 		// ones that were lost with the old one.
 		nats.NoReconnect(),

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +25,7 @@ type plugin struct {
 	// Only one OnBatch runs at a time, and nothing else uses these.
 	conn *nats.Conn
 	js   jetstream.JetStream
+	gone <-chan struct{} // closed when conn is
 }
 
 // Start checks the config. A server that is away now is none of its problems.
@@ -60,12 +63,17 @@ func (p *plugin) connect(ctx context.Context) error {
 	if until, ok := ctx.Deadline(); ok {
 		timeout = max(time.Until(until), time.Millisecond)
 	}
-	conn, err := nats.Connect(strings.Join(p.config.Servers, ","), append(p.options, nats.Timeout(timeout))...)
+	gone := make(chan struct{})
+	closed := sync.OnceFunc(func() { close(gone) })
+	conn, err := nats.Connect("", append(p.options, nats.Timeout(timeout), nats.ClosedHandler(func(*nats.Conn) { closed() }))...)
 	if err != nil {
 		p.conn = nil
+		if inner := (*url.Error)(nil); errors.As(err, &inner) {
+			err = inner.Err // without the URL
+		}
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
-	p.conn = conn
+	p.conn, p.gone = conn, gone
 	if !p.config.JetStream {
 		return nil
 	}
@@ -109,7 +117,7 @@ func (p *plugin) OnBatch(ctx context.Context, batch []*sdk.BatchEvent) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // if there is no deadline yet
 	defer cancel()
 	if err := p.connect(ctx); err != nil {
-		return err
+		return sdk.Unavailable(err)
 	}
 	events := event.All(batch)
 	acks := make([]jetstream.PubAckFuture, len(events))
@@ -131,12 +139,12 @@ func (p *plugin) OnBatch(ctx context.Context, batch []*sdk.BatchEvent) error {
 		case itsOwnFault(err):
 			e.Fail(err)
 		default:
-			stopped = fmt.Errorf("publish to NATS: %w", err)
+			stopped = sdk.Unavailable(fmt.Errorf("publish to NATS: %w", err))
 			e.Fail(stopped)
 		}
 	}
 	if !p.config.JetStream {
-		return p.conn.FlushWithContext(ctx)
+		return sdk.Unavailable(p.conn.FlushWithContext(ctx))
 	}
 	p.await(ctx, events, acks)
 	return nil
@@ -176,33 +184,59 @@ var oneLine = strings.NewReplacer("\r", "%0D", "\n", "%0A")
 var errEvent = errors.New("the event cannot be forwarded")
 
 func itsOwnFault(err error) bool {
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) {
+		return api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum || api.ErrorCode == headerTooLarge
+	}
 	return errors.Is(err, errEvent) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject)
 }
 
+// headerTooLarge is a stream's JSStreamHeaderExceedsMaximumErr.
+const headerTooLarge jetstream.ErrorCode = 10097
+
 // await waits for the streams' acknowledgements.
 func (p *plugin) await(ctx context.Context, events []event.Event, acks []jetstream.PubAckFuture) {
-	lost := p.conn.StatusChanged(nats.CLOSED)
-	defer p.conn.RemoveStatusListener(lost)
+	stored := false
 	for i, ack := range acks {
 		if ack == nil {
 			continue
 		}
-		var err error
-		select {
-		case <-ack.Ok():
+		err := p.acknowledged(ctx, ack)
+		if err == nil {
+			stored = true
 			continue
-		case err = <-ack.Err():
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-lost:
-			err = nats.ErrConnectionClosed
 		}
 		if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
 			err = fmt.Errorf("no stream takes the subject %q: %w", ack.Msg().Subject, err)
 		}
-		events[i].Fail(fmt.Errorf("publish to NATS: %w", err))
+		own := itsOwnFault(err) || stored && errors.Is(err, context.DeadlineExceeded) // others were answered
+		err = fmt.Errorf("publish to NATS: %w", err)
+		if !own {
+			err = sdk.Unavailable(err)
+		}
+		events[i].Fail(err)
 	}
 	if ctx.Err() != nil {
 		p.conn.Close() // a late acknowledgement must not be taken for another's
+	}
+}
+
+// acknowledged waits until a stream has stored a message.
+func (p *plugin) acknowledged(ctx context.Context, ack jetstream.PubAckFuture) error {
+	var err error
+	select {
+	case <-ack.Ok():
+		return nil
+	case err = <-ack.Err():
+		return err
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-p.gone:
+		err = nats.ErrConnectionClosed
+	}
+	select {
+	case <-ack.Ok(): // in time
+		return nil
+	default:
+		return err
 	}
 }

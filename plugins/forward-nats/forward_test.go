@@ -160,6 +160,31 @@ func TestTooLargeAMessageFailsAlone(t *testing.T) {
 	}
 }
 
+// A connection that is lost is the end of all that waits for an answer on it, at once.
+func TestLostConnection(t *testing.T) {
+	t.Parallel()
+	server := targets.NewNATS(t)
+	p := &plugin{config: defaults()}
+	plugintest.Configure(t, fmt.Sprintf(`{"servers": [%q], "stream": "LOST", "subject": "lost.{topic}"}`, server.URL), &p.config)
+	plugintest.New(t, p)
+	server.Pause(t)
+	var batch []*sdk.BatchEvent
+	for n := range 5 {
+		batch = append(batch, &sdk.BatchEvent{
+			ID: fmt.Sprint(n), Hook: sdk.MessagePublish, Request: &sdk.MessagePublishRequest{Message: &sdk.Message{Topic: "a", Payload: []byte("x")}},
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	done := make(chan error)
+	go func() { done <- p.OnBatch(ctx, batch) }()
+	plugintest.Eventually(t, "all are under way", func() bool { return p.js.PublishAsyncPending() == len(batch) })
+	server.Kill(t)
+	if err := <-done; err != nil || ctx.Err() != nil {
+		t.Error(err, ctx.Err())
+	}
+}
+
 // Killed, stopped and frozen under load, nothing is lost, nothing is there twice, and each client's
 // messages are in order.
 func TestOutages(t *testing.T) {

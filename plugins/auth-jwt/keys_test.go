@@ -280,34 +280,42 @@ func TestIssuerIsAwayAtTheStart(t *testing.T) {
 // hookmux's timeout: anybody can make up key ids, and timeouts open a breaker. The fetch goes on.
 func TestSlowIssuer(t *testing.T) {
 	t.Parallel()
-	issuer, from := newIssuer(t, set("old", "rsa"))
-	p := start(t, config{Keys: []keyConfig{from}})
-	hold := make(chan struct{})
-	issuer.mu.Lock()
-	issuer.text, issuer.before = set("new", "p256"), func() { <-hold }
-	issuer.mu.Unlock()
-	passed(p)
-	newKey := client(sign(t, jose.ES256, testKeys()["p256"], with(nil), "kid", "new"))
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	ask := func() (sdk.Access, error) {
-		return p.OnClientAuthenticate(ctx, &sdk.ClientAuthenticateRequest{Clientinfo: newKey})
+	path := file(t, "jwks.json", set("old", "rsa"))
+	later, err := parseJWKS(set("new", "p256"), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if a, err := ask(); a != sdk.Deny.Final() || err != nil || ctx.Err() != nil {
-		t.Errorf("%v %v %v", a, err, ctx.Err())
-	}
-	s := p.keys.sources[0]
-	s.mu.Lock()
-	good := s.good
-	s.good = good.Add(-2 * defaultMaxAge)
-	s.mu.Unlock()
-	if a, err := ask(); err == nil || !strings.Contains(err.Error(), "no keys from https://") || ctx.Err() != nil {
-		t.Errorf("with old keys: %v %v %v", a, err, ctx.Err())
-	}
-	close(hold)
-	if got := login(t, p, newKey); got != "allow" {
-		t.Errorf("after it: %s", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, config{Keys: []keyConfig{{JWKS: path}}})
+		s, hold := p.keys.sources[0], make(chan struct{})
+		s.load = func(context.Context) ([]key, error) { <-hold; return later, nil }
+		time.Sleep(atMostEvery)
+		newKey := client(sign(t, jose.ES256, testKeys()["p256"], with(nil), "kid", "new"))
+		ask := func() (sdk.Access, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			asked := time.Now()
+			a, err := p.OnClientAuthenticate(ctx, &sdk.ClientAuthenticateRequest{Clientinfo: newKey})
+			if took := time.Since(asked); took != time.Second {
+				t.Errorf("it took %s", took)
+			}
+			return a, err
+		}
+		if a, err := ask(); a != sdk.Deny.Final() || err != nil {
+			t.Errorf("%v %v", a, err)
+		}
+		s.mu.Lock()
+		s.good = s.good.Add(-defaultMaxAge)
+		s.mu.Unlock()
+		if a, err := ask(); err == nil || !strings.Contains(err.Error(), "no keys from "+path) {
+			t.Errorf("with old keys: %v %v", a, err)
+		}
+		close(hold)
+		synctest.Wait()
+		if got := login(t, p, newKey); got != "allow" {
+			t.Errorf("after it: %s", got)
+		}
+	})
 }
 
 // Files and URLs are read again by themselves.

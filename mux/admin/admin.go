@@ -76,7 +76,7 @@ type Changes struct {
 	Restarted []string `json:"restarted,omitempty"` // a new process or connection has taken over
 	Changed   []string `json:"changed,omitempty"`   // treated otherwise, by the same process
 	Reordered bool     `json:"reordered,omitempty"`
-	Settings  bool     `json:"settings,omitempty"` // what is not a provider's
+	Settings  []string `json:"settings,omitempty"` // keys of the config that are not a provider's
 }
 
 // String is the changes in a line.
@@ -93,8 +93,8 @@ func (c *Changes) String() string {
 	if c.Reordered {
 		parts = append(parts, "another order")
 	}
-	if c.Settings {
-		parts = append(parts, "other settings")
+	if len(c.Settings) > 0 {
+		parts = append(parts, "other settings: "+strings.Join(c.Settings, ", "))
 	}
 	if parts == nil {
 		return "nothing has changed"

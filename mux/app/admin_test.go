@@ -77,7 +77,7 @@ func TestOperatorsByTLS(t *testing.T) {
 	}
 	next := s.variant(s.cfg.Providers...)
 	next.Admin.Token = "fedcba9876543210"
-	s.apply(t, next, app.Changes{Settings: true})
+	s.apply(t, next, app.Changes{Settings: []string{"admin"}})
 	if err := status("0123456789abcdef"); err == nil || !strings.Contains(err.Error(), "wants its token") {
 		t.Errorf("the old token: %v", err)
 	}

@@ -160,7 +160,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		d.holds(t, d.answer(t, c.method, c.path, fmt.Sprint(c.status)), body)
 	}
 	d.holds(t, d.answer(t, "GET", "/v1/status", "401"), s.ask(t, "GET", at+"/v1/status", "", 401))
-	if changes, err := json.Marshal(app.Changes{Added: []string{"a"}, Removed: []string{"b"}, Restarted: []string{"c"}, Changed: []string{"d"}, Reordered: true, Settings: true}); err != nil {
+	if changes, err := json.Marshal(app.Changes{Added: []string{"a"}, Removed: []string{"b"}, Restarted: []string{"c"}, Changed: []string{"d"}, Reordered: true, Settings: []string{"timeout"}}); err != nil {
 		t.Error(err)
 	} else {
 		d.holds(t, d.answer(t, "POST", "/v1/reload", "200"), changes)

@@ -226,9 +226,7 @@ func (a *App) plan(cfg *config.Config, restart string) (*plan, error) {
 		}
 	}
 	p.changes.Reordered = reordered(a.units, p.units)
-	c := *cfg
-	c.Providers = a.cfg.Providers
-	p.changes.Settings = !reflect.DeepEqual(&c, a.cfg)
+	p.changes.Settings = config.Changed(cfg, a.cfg)
 	if err := errors.Join(errs...); err != nil {
 		p.discard()
 		return nil, err
@@ -246,7 +244,9 @@ func (a *App) planUnit(p *plan, c *config.Provider, old *unit, restart bool) (u 
 		// It starts, and is found good or not, when it is enabled.
 		next := *old
 		next.cfg, next.process, next.provider, next.tls = c, processID(c), old.provider.With(c.Spec), nil
-		p.changes.Changed = append(p.changes.Changed, c.Name)
+		if !sameKeys(c, old.cfg) {
+			p.changes.Changed = append(p.changes.Changed, c.Name)
+		}
 		return &next, nil
 	case restart || processID(c) != old.process:
 		if u, err = a.newUnit(c, old.provider.With(c.Spec)); err == nil {
@@ -259,13 +259,23 @@ func (a *App) planUnit(p *plan, c *config.Provider, old *unit, restart bool) (u 
 	default:
 		next := *old
 		next.cfg, next.provider = c, old.provider.With(c.Spec)
-		p.changes.Changed = append(p.changes.Changed, c.Name)
+		if !sameKeys(c, old.cfg) {
+			p.changes.Changed = append(p.changes.Changed, c.Name)
+		}
 		return &next, next.provider.Accepts()
 	}
 	if err == nil {
 		p.prepare = append(p.prepare, u)
 	}
 	return u, err
+}
+
+// sameKeys says whether a provider's own keys are the same: what is durable for all comes
+// from the key spool.
+func sameKeys(a, b *config.Provider) bool {
+	x, y := a.Spec, b.Spec
+	x.Durable, y.Durable = mux.DurableSpec{}, mux.DurableSpec{}
+	return reflect.DeepEqual(x, y) && processID(a) == processID(b)
 }
 
 // reordered says whether those who stay are asked in another order.

@@ -73,7 +73,7 @@ func TestReloadReplacesOnlyProcessesThatChanged(t *testing.T) {
 		same()
 		cfg := s.variant(two, one)
 		cfg.Default = map[mux.Hook]bool{mux.ClientAuthorize: false}
-		s.apply(t, cfg, app.Changes{Settings: true})
+		s.apply(t, cfg, app.Changes{Settings: []string{"default"}})
 		same()
 		if _, allowed := broker.Authorize(t, "c", "t"); allowed {
 			t.Error("the new default does not count")

@@ -27,7 +27,15 @@ func TestAReloadThatFailsLeavesNoStore(t *testing.T) {
 	}
 	cfg = s.variant(keeps)
 	cfg.Spool.Dir = filepath.Join(t.TempDir(), "second")
-	s.apply(t, cfg, app.Changes{Added: []string{"keeps"}, Settings: true})
+	s.apply(t, cfg, app.Changes{Added: []string{"keeps"}, Settings: []string{"spool"}})
+
+	// What the spool says for all is no change of a provider's.
+	keeps.Durable.Tries = 3
+	spool := cfg.Spool
+	cfg = s.variant(keeps)
+	cfg.Spool = spool
+	cfg.Spool.Tries = 3
+	s.apply(t, cfg, app.Changes{Settings: []string{"spool"}})
 	if _, err := os.Stat(filepath.Join(cfg.Spool.Dir, "jetstream")); err != nil {
 		t.Error(err)
 	}

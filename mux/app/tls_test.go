@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,7 @@ func TestBrokersByTLS(t *testing.T) {
 	next.ClientNames = []string{"emqx-2"}
 	read = s.variant(login)
 	read.TLS = &next
-	if changes, err := s.Reload(t.Context()); err != nil || !changes.Settings {
+	if changes, err := s.Reload(t.Context()); err != nil || !slices.Equal(changes.Settings, []string{"tls"}) {
 		t.Errorf("reload: %v, %v", changes, err)
 	}
 	works(old)
@@ -158,7 +159,7 @@ func TestLimitsOfMessages(t *testing.T) {
 	}
 	cfg := s.variant(filter)
 	cfg.Limits.Message = 1 << 20
-	s.apply(t, cfg, app.Changes{Settings: true})
+	s.apply(t, cfg, app.Changes{Settings: []string{"limits"}})
 	if _, published := broker.Publish(t, "c", "t", payload); !published {
 		t.Error("the new limit does not count")
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // Kind is a family of databases, by what its SQL looks like.
@@ -50,6 +49,7 @@ type DB struct {
 	Kind Kind
 
 	where string
+	file  *file // of SQLite
 }
 
 // String is the database without its user, password and options, for logs.
@@ -88,6 +88,9 @@ func Open(rawURL string, o Options) (*DB, error) {
 	}
 	d.SetMaxOpenConns(n)
 	d.SetMaxIdleConns(n) // a login storm needs them all again and again
+	if d.file != nil {
+		d.file.maxIdle = n
+	}
 	d.SetConnMaxIdleTime(maxIdle)
 	d.SetConnMaxLifetime(maxLifetime)
 	if strings.Contains(d.where, ":memory:") { // each connection would have one of its own
@@ -270,7 +273,13 @@ func (d *DB) openSQLite(rawURL string, o Options) error {
 	}
 	escaped := (&url.URL{Path: path}).EscapedPath()
 	d.where = "sqlite:" + path
-	if d.DB, err = sql.Open("sqlite", "file:"+escaped+"?"+query.Encode()); err != nil {
+	dsn := "file:" + escaped + "?" + query.Encode()
+	if path == ":memory:" {
+		d.DB, err = sql.Open("sqlite", dsn)
+	} else if d.file, err = openFile(path, dsn, o.ReadOnly); err == nil {
+		d.DB = d.file.pool
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", d.where, err)
 	}
 	return nil

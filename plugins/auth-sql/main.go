@@ -100,7 +100,10 @@ func (p *plugin) try(ctx context.Context) error {
 		return nil
 	}
 	somebody := &sdk.ClientInfo{Username: "hookmux", Clientid: "hookmux", Peerhost: "127.0.0.1"}
-	if _, err := p.users.find(ctx, somebody); err != nil && !sqldb.AboutData(err) && !errors.As(err, new(rowError)) {
+	switch _, err := p.users.find(ctx, somebody); {
+	case sqldb.AboutData(err):
+		slog.Warn("the query was tried with the name and client id hookmux, which the database does not take; if it takes no others, nobody can log in", "error", err.Error())
+	case err != nil && !errors.As(err, new(rowError)):
 		return fmt.Errorf(`config: "query": %w`, err)
 	}
 	return nil

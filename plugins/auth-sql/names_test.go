@@ -76,3 +76,65 @@ func TestUnclearRows(t *testing.T) {
 	h.Logs(t, "make the column unique")
 	h.Logs(t, "neither true nor false")
 }
+
+// A query that also gives the name lets in who has just this one, whatever the database compares as equal.
+func TestNameIsCompared(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		alter string
+		users map[string]string // to the answer where the query gives no name
+	}{
+		"utf8mb4_bin":        {"MODIFY username VARCHAR(100) COLLATE utf8mb4_bin", map[string]string{"alice": "allow", "alice ": "allow", "ALICE": "deny"}},
+		"utf8mb4_nopad_bin":  {"MODIFY username VARCHAR(100) COLLATE utf8mb4_nopad_bin", map[string]string{"alice": "allow", "alice ": "deny", "ALICE": "deny"}},
+		"utf8mb4_general_ci": {"MODIFY username VARCHAR(100) COLLATE utf8mb4_general_ci", map[string]string{"alice": "allow", "ALICE ": "allow", "\u00e4lice": "allow"}},
+		"INT":                {"MODIFY username INT", map[string]string{"7": "allow", "7abc": "allow", " 7": "allow", "07": "allow", "8": "deny"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := targets.MariaDB(t).URL
+			db := fill(t, url)
+			for _, s := range []string{
+				"DELETE FROM mqtt_user WHERE username <> 'alice'", "UPDATE mqtt_user SET username = '7' WHERE '" + name + "' = 'INT'", "ALTER TABLE mqtt_user " + tt.alter,
+			} {
+				if _, err := db.Exec(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, plain := start(t, config{Database: url, Query: byName})
+			_, byUser := start(t, config{Database: url, Query: "SELECT username, password_hash FROM mqtt_user WHERE username = :username"})
+			_, byClient := start(t, config{Database: url, Query: "SELECT username AS clientid, password_hash FROM mqtt_user WHERE username = :clientid"})
+			for user, want := range tt.users {
+				c := client(user, secret)
+				c.Clientid = user
+				if got, err := plain(c); got != want || err != nil {
+					t.Errorf("%q without its name: %s %v, want %s", user, got, err, want)
+				}
+				if user != "alice" && user != "7" {
+					want = "deny"
+				}
+				for _, login := range []func(*sdk.ClientInfo) (string, error){byUser, byClient} {
+					if got, err := login(c); got != want || err != nil {
+						t.Errorf("%q: %s %v, want %s", user, got, err, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Another's row is no second one, and a name that is NULL is nobody's.
+func TestRowsOfOthers(t *testing.T) {
+	t.Parallel()
+	url := databases["SQLite"](t)
+	db := fill(t, url)
+	addUser(t, db, "ALICE", hashOf("another"), false)
+	if _, err := db.Exec("INSERT INTO mqtt_user (username, password_hash) VALUES (NULL, ?)", hashOf(secret)); err != nil {
+		t.Fatal(err)
+	}
+	_, login := start(t, config{Database: url, Query: "SELECT * FROM mqtt_user WHERE lower(username) = lower(:username) OR username IS NULL"})
+	for _, tt := range [][3]string{{"alice", secret, "allow"}, {"ALICE", "another", "allow"}, {"ALICE", secret, "deny"}, {"Alice", secret, "deny"}, {"", secret, "deny"}} {
+		if got, err := login(client(tt[0], tt[1])); got != tt[2] || err != nil {
+			t.Errorf("%s: %s %v, want %s", tt[0], got, err, tt[2])
+		}
+	}
+}

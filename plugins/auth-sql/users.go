@@ -52,25 +52,35 @@ func (u *users) find(ctx context.Context, c *sdk.ClientInfo) (*user, error) {
 	}
 	var found *user
 	for rows.Next() {
-		if found != nil {
-			return nil, errSeveral
-		}
-		found = new(user)
-		if err := found.scan(rows.Scan, columns); err != nil {
+		row := new(user)
+		switch another, err := row.scan(rows.Scan, columns, c); {
+		case err != nil:
 			return nil, err
+		case another:
+		case found != nil:
+			return nil, errSeveral
+		default:
+			found = row
 		}
 	}
 	return found, rows.Err()
 }
 
-func (u *user) scan(scan func(...any) error, columns []string) error {
+// scan reads a row. It is another user's if it has a name of its own that is not just the client's: what a
+// database compares as equal may differ in case, in accents, in spaces at the end.
+func (u *user) scan(scan func(...any) error, columns []string, c *sdk.ClientInfo) (another bool, err error) {
 	values := make([]any, len(columns))
 	into := make([]any, len(columns))
 	for i := range into {
 		into[i] = &values[i]
 	}
 	if err := scan(into...); err != nil {
-		return err
+		return false, err
+	}
+	for i, v := range values {
+		if own := columns[i]; (own == "username" || own == "clientid") && (v == nil || string(asBytes(v)) != parameter(c, own)) {
+			return true, nil
+		}
 	}
 	for i, v := range values {
 		switch columns[i] {
@@ -79,13 +89,12 @@ func (u *user) scan(scan func(...any) error, columns []string) error {
 		case "salt":
 			u.salt = asBytes(v)
 		case "is_superuser":
-			var err error
 			if u.superuser, err = asBool(v); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // asBytes is a text or binary column; SQL's NULL is nil.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -122,72 +121,6 @@ func (q *queue) Store(ctx context.Context, e *mux.Stored) error {
 	}
 	e.ID = id.String()
 	return q.s.publish(ctx, q.subject, nats.Header{nats.MsgIdHdr: {e.ID}, hookHeader: {e.Hook.String()}}, e.Body)
-}
-
-// publishAgain is how soon an event is sent again to a store that did not take it.
-const publishAgain = 50 * time.Millisecond
-
-// publish has a stream keep a message, and returns when it does. What may help itself
-// is tried again until ctx ends.
-func (s *Spool) publish(ctx context.Context, subject string, header nats.Header, body []byte) error {
-	for {
-		back := s.back.wait()
-		ack, err := s.inJS.PublishMsgAsync(&nats.Msg{Subject: subject, Header: header, Data: body}, jetstream.WithRetryAttempts(0))
-		if err == nil {
-			select {
-			case <-ack.Ok():
-				return nil
-			case err = <-ack.Err():
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		if isFull(err) {
-			return fmt.Errorf("%w: %w", mux.ErrStoreFull, err)
-		}
-		if !isPassing(err) {
-			return err
-		}
-		again := time.NewTimer(publishAgain)
-		select {
-		case <-back:
-		case <-again.C:
-		case <-ctx.Done():
-			again.Stop()
-			return fmt.Errorf("%w (%w)", ctx.Err(), err)
-		}
-		again.Stop()
-	}
-}
-
-// isFull says that a stream has no room for a message.
-func isFull(err error) bool {
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
-		return false
-	}
-	for _, words := range []string{"maximum bytes exceeded", "maximum messages exceeded", "insufficient", "resource", "no space left"} {
-		if strings.Contains(api.Description, words) {
-			return true
-		}
-	}
-	return false
-}
-
-// isPassing says that there is nobody who could keep a message, but may soon be.
-func isPassing(err error) bool {
-	for _, e := range []error{
-		nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrNoResponders, nats.ErrConnectionReconnecting, nats.ErrConnectionClosed,
-		jetstream.ErrNoStreamResponse, jetstream.ErrAsyncPublishTimeout, jetstream.ErrTooManyStalledMsgs, nats.ErrTimeout, nats.ErrConnectionDraining,
-		// Said of a connection that was never there yet: who has streams has headers.
-		nats.ErrHeadersNotSupported,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code == 503
 }
 
 // Next implements mux.Queue.

@@ -125,7 +125,7 @@ func (r *reader) done(seq uint64) {
 
 // ack has the server remove a message. If that does not arrive, the message comes
 // again, and is acknowledged then.
-func (r *reader) ack(reply string) { _ = r.q.s.out.Publish(reply, nil) }
+func (r *reader) ack(reply string) { r.q.s.acker.ack(reply) }
 
 // tryOpen opens the stream, or waits before the next attempt.
 func (r *reader) tryOpen(ctx context.Context) {

@@ -68,6 +68,8 @@ type Spool struct {
 	// waits for the other.
 	in, out     *nats.Conn
 	inJS, outJS jetstream.JetStream
+	sender      *sender
+	acker       *acker
 	back        notifier // tells when a connection is there again
 
 	mu     sync.Mutex
@@ -109,7 +111,8 @@ func Open(o Options) (_ *Spool, err error) {
 			}
 		}
 		connect = append(connect, nats.RetryOnFailedConnect(true), nats.ReconnectWait(250*time.Millisecond),
-			nats.PingInterval(5*time.Second), nats.MaxPingsOutstanding(2))
+			nats.PingInterval(5*time.Second), nats.MaxPingsOutstanding(2),
+			nats.FlusherTimeout(writeTimeout), nats.ReconnectOnFlusherError())
 		if o.Credentials != "" {
 			connect = append(connect, nats.UserCredentials(o.Credentials))
 		}
@@ -126,7 +129,11 @@ func Open(o Options) (_ *Spool, err error) {
 	if s.inJS, err = jetstream.New(s.in, jetstream.WithPublishAsyncMaxPending(1<<16), jetstream.WithPublishAsyncTimeout(time.Minute)); err == nil {
 		s.outJS, err = jetstream.New(s.out)
 	}
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	s.sender, s.acker = newSender(s.in, s.inJS), newAcker(s.out)
+	return s, nil
 }
 
 // disconnected says once that a connection is lost.
@@ -182,6 +189,10 @@ func (s *Spool) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	if s.sender != nil {
+		s.sender.close()
+		s.acker.close()
+	}
 	for _, c := range []*nats.Conn{s.in, s.out} {
 		if c != nil {
 			_ = c.FlushTimeout(time.Second) // acknowledgements

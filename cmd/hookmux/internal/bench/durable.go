@@ -53,7 +53,7 @@ func (l *lab) withDelivery(ctx context.Context, how delivered) (*system, error) 
 	}
 	s, err := l.hookmux(ctx, 1, func(_ int, p *providerConfig) {
 		if how != async {
-			p.Delivery = "durable"
+			p.Delivery, p.Observe = "durable", true // only told, as of all that is stored
 		}
 	})
 	if nats == nil {

@@ -178,7 +178,11 @@ func TestSmallTopic(t *testing.T) {
 	const clients, each = 5, 200
 	var records []*kgo.Record
 	for n := range clients * each {
-		records = append(records, &kgo.Record{Topic: "small", Key: fmt.Append(nil, n%clients), Value: fmt.Appendf(nil, "%1000d", n/clients)})
+		records = append(records, &kgo.Record{Topic: "small", Key: fmt.Append(nil, n%clients), Value: fmt.Appendf(nil, "%1000d", 1+n/clients)})
+	}
+	for client := range clients { // from now on the topic is known, and records could go one by one
+		first := &kgo.Record{Topic: "small", Key: fmt.Append(nil, client), Value: []byte("0")}
+		p.produce(t.Context(), []*kgo.Record{first}, func(_ *kgo.Record, err error) { t.Error(err) })
 	}
 	large := &kgo.Record{Topic: "small", Key: []byte("large"), Value: make([]byte, 30_000)}
 	p.produce(t.Context(), slices.Insert(records, len(records)/2, large), func(r *kgo.Record, err error) {
@@ -189,7 +193,7 @@ func TestSmallTopic(t *testing.T) {
 		}
 	})
 	next := make(map[string]int)
-	for _, r := range read(t, consumer(t, broker, kgo.ConsumeTopics("small")), clients*each) {
+	for _, r := range read(t, consumer(t, broker, kgo.ConsumeTopics("small")), clients*(1+each)) {
 		if n := strings.TrimSpace(string(r.Value)); n != fmt.Sprint(next[string(r.Key)]) {
 			t.Errorf("client %s: %s, want %d", r.Key, n, next[string(r.Key)])
 		}

@@ -56,6 +56,7 @@ func TestPasswordWithAComma(t *testing.T) {
 	}
 	sent := make(chan string, 1)
 	go func() {
+		defer close(sent)
 		conn, err := l.Accept()
 		if err != nil {
 			return

@@ -14,6 +14,9 @@ type backlog struct {
 	// parked is a client with a failure: of its events only the place is kept until that
 	// is over, so that it cannot use up the memory of all others.
 	parked bool
+	// long is a client with so much that the same holds for all but its first few.
+	long    bool
+	fetched bool // the first event was loaded to be sent
 	// suspect says that the provider crashed while the first event was under way, with
 	// others. It is tried alone, which shows who it was.
 	suspect bool
@@ -67,11 +70,15 @@ func (f *fifo) pop() (b *backlog) {
 // makeReady has the first event of b sent, with d.mu held.
 func (d *durable) makeReady(b *backlog) {
 	b.state = backlogReady
-	if b.suspect {
+	switch {
+	case b.suspect:
 		d.suspects.push(b)
-	} else {
+	case b.fetched:
+		d.fetched.push(b)
+	default:
 		d.ready.push(b)
 	}
+	b.fetched = false
 	signal(d.wake)
 }
 
@@ -99,6 +106,7 @@ func (d *durable) settle(b *backlog) {
 	b.events[0] = waiting{}
 	b.events = b.events[1:]
 	b.tries, b.away, b.suspect, b.death = 0, 0, false, nil
+	b.long = b.long && len(b.events) > durableEach
 	b.parked = false // those that come are kept in memory again
 	d.known.Add(-1)
 	if d.known.Load() == durableKnown-1 {

@@ -16,6 +16,7 @@ type value struct {
 	topic   []byte // message hooks: its topic
 
 	start, deadline time.Time     // what all providers together have
+	until           time.Time     // the broker waits; what is behind deadline is for the store
 	most            time.Duration // the longest that this may be
 	record          *recording
 
@@ -147,7 +148,11 @@ func (v *value) response() []byte {
 // decide asks the providers and answers the broker.
 func (m *Mux) decide(ctx context.Context, ev *Event, t *table) []byte {
 	v := newValue(ev)
-	v.start, v.deadline, v.most = time.Now(), m.deadline(ctx), t.opts.Timeout
+	v.start, v.until, v.most = time.Now(), m.deadline(ctx), t.opts.Timeout
+	v.deadline = v.until
+	if t.stores[ev.Hook] {
+		v.deadline = v.until.Add(-storeShare(v.until.Sub(v.start)))
+	}
 	v.record = m.newRecording(ev, t, v.start)
 	if t.strategy(ev.Hook) == Chain {
 		chain(ctx, v, t)

@@ -18,6 +18,7 @@ const (
 	durableBytes    = 4 << 20
 	durableLoaded   = 4096 // events read ahead
 	durableLoadedBy = 32 << 20
+	durableEach     = 16      // of one client, once there is no room
 	durableKnown    = 1 << 20 // events read ahead of which only the place is kept
 )
 
@@ -42,12 +43,17 @@ type durable struct {
 
 	known atomic.Int64 // events that were read and are not settled
 
-	mu          sync.Mutex
-	closing     bool // nothing more is sent
-	backlogs    map[string]*backlog
-	ready       fifo       // those whose first event can be sent
-	suspects    fifo       // the same, but for one at a time
-	alone       bool       // a suspect is under way
+	mu       sync.Mutex
+	closing  bool // nothing more is sent
+	backlogs map[string]*backlog
+	ready    fifo // those whose first event can be sent
+	fetched  fifo // the same, and it was loaded for that
+	loading  int
+	suspects fifo // the same, but for one at a time
+	alone    bool // a suspect is under way
+	// othersUntil is when the next suspect may be tried: the others have as much time as one took,
+	// or after a crash with many under way everybody would wait for all of them.
+	othersUntil time.Time
 	away        []*backlog // whose first event waits for what the provider needs
 	backAt      time.Time  // when they last were tried at once
 	loaded      int        // events that were read, and are in memory
@@ -122,18 +128,29 @@ func (p *Provider) storeNotification(ctx context.Context, ev *Event) {
 
 // read takes what is stored into the backlogs, as far as there is memory for it.
 func (d *durable) read() {
+	var since time.Time // when few events could be read for want of memory
+	events := 0         // that were read since then
 	for {
 		e, err := d.queue.Next()
 		if err != nil {
 			return
 		}
 		d.add(e)
+		events++
 		for d.full() {
-			select {
-			case <-d.room:
-			case <-d.ctx.Done():
-				return
+			if left := stalled - time.Since(since); left > 0 && events < durableLoaded/4 {
+				select {
+				case <-d.room:
+				case <-time.After(left):
+				case <-d.ctx.Done():
+					return
+				}
+				continue
 			}
+			if events < durableLoaded/4 {
+				d.makeRoom()
+			}
+			since, events = time.Now(), 0
 		}
 	}
 }
@@ -142,6 +159,27 @@ func (d *durable) full() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.loaded >= durableLoaded || d.loadedBytes >= durableLoadedBy || d.known.Load() >= durableKnown
+}
+
+// stalled is for how long there may be no memory for what is stored, until makeRoom.
+const stalled = time.Second
+
+// makeRoom keeps only the places of what is far behind in its client's backlog: a client whose events
+// take long would otherwise fill the memory, and hold up all that was stored after its own.
+func (d *durable) makeRoom() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.loaded < durableLoaded && d.loadedBytes < durableLoadedBy {
+		return
+	}
+	for _, b := range d.backlogs {
+		if len(b.events) > durableEach {
+			b.long = true
+			for i := durableEach; i < len(b.events); i++ {
+				d.forget(&b.events[i])
+			}
+		}
+	}
 }
 
 func (d *durable) add(e *Stored) {
@@ -156,7 +194,7 @@ func (d *durable) add(e *Stored) {
 		d.backlogs[b.client] = b
 	}
 	w := waiting{seq: e.Seq, hook: e.Hook, at: e.Time}
-	if !b.parked {
+	if !b.parked && !b.long {
 		w.stored = e
 		d.loaded++
 		d.loadedBytes += e.cost()
@@ -321,14 +359,18 @@ func (d *durable) bury(b *backlog, e *Stored) {
 func (d *durable) load(b *backlog) {
 	d.mu.Lock()
 	w := b.events[0]
+	d.loading++
 	d.mu.Unlock()
 	d.spawn(func() {
 		e, err := d.queue.Load(d.ctx, w.seq)
+		d.mu.Lock()
+		d.loading--
+		d.mu.Unlock()
 		switch {
 		case err == nil:
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			b.events[0].stored = e
+			b.events[0].stored, b.fetched = e, true
 			d.loaded++
 			d.loadedBytes += e.cost()
 			d.makeReady(b)

@@ -15,6 +15,7 @@ type flight struct {
 	lk    *link
 	done  func(error) // of the breaker
 	alone bool        // nothing else was under way
+	since time.Time
 	// landed says that it is settled. Of those that are not, the oldest of a shard has
 	// its time measured; see expireFlights.
 	landed bool
@@ -89,22 +90,29 @@ func (d *durable) take(lk *link) (b *backlog, first waiting, death bool) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	from := &d.ready
+	if d.fetched.len() > 0 {
+		from = &d.fetched
+	}
 	switch {
 	case d.closing, d.alone, d.p.held.Load():
 		return nil, first, false
-	case d.suspects.len() > 0:
+	case d.suspects.len() > 0 && (from.len() == 0 || !time.Now().Before(d.othersUntil)):
 		if len(d.flights) > 0 {
 			return nil, first, false
 		}
 		b = d.suspects.pop()
-	case d.ready.len() == 0, len(d.flights) >= window:
+	case from.len() == 0, len(d.flights) >= window:
 		return nil, first, false
 	default:
-		next := d.ready.front().events[0].stored
-		if next != nil && len(d.flights) > 0 && d.flightBytes+next.cost() > durableBytes {
+		next := from.front().events[0].stored
+		switch {
+		case next == nil && (d.loading+len(d.flights) >= window || d.loading > 0 && d.loadedBytes >= 2*durableLoadedBy):
+			return nil, first, false
+		case next != nil && len(d.flights) > 0 && d.flightBytes+next.cost() > durableBytes:
 			return nil, first, false
 		}
-		b = d.ready.pop()
+		b = from.pop()
 	}
 	b.state = backlogBusy
 	return b, b.events[0], b.death != nil
@@ -142,8 +150,17 @@ func (d *durable) send(lk *link, b *backlog, e *Stored) {
 	d.p.sending(&ev)
 	e.sent = ev.sent
 	d.mu.Lock()
+	select {
+	case <-lk.gone: // linkDown has been here, and would not see it
+		d.makeReady(b)
+		d.mu.Unlock()
+		done(errNotItsFault)
+		lk.calls.leave()
+		return
+	default:
+	}
 	d.sent++
-	f := &flight{id: durableID(d.sent), b: b, e: e, lk: lk, done: done, alone: b.suspect}
+	f := &flight{id: durableID(d.sent), b: b, e: e, lk: lk, done: done, alone: b.suspect, since: time.Now()}
 	d.alone = f.alone
 	d.flights[f.id] = f
 	d.flightBytes += e.cost()
@@ -168,8 +185,7 @@ func (d *durable) send(lk *link, b *backlog, e *Stored) {
 	done(errNotItsFault)
 	d.again(b)
 	if errors.Is(err, ErrNoRoom) {
-		select {
-		case <-d.wake:
+		select { // not d.wake: what has just been given back is no reason to try at once
 		case <-time.After(windowRetry):
 		case <-lk.gone:
 		case <-d.ctx.Done():
@@ -238,7 +254,8 @@ func (d *durable) takeOffLocked(f *flight) {
 	d.flightBytes -= f.e.cost()
 	f.landed = true
 	if f.alone {
-		d.alone = false
+		now := time.Now()
+		d.alone, d.othersUntil = false, now.Add(now.Sub(f.since))
 	}
 	if f.lk.outbox != nil {
 		d.shards[d.shard(f.b.client)].clean(time.Now())

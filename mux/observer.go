@@ -3,6 +3,7 @@ package mux
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // show tells the observers what was decided: they get the request with the value
@@ -45,7 +46,7 @@ func (v *value) store(ctx context.Context, observers []route) {
 		}
 		return
 	}
-	ctx, cancel := context.WithDeadline(ctx, v.deadline)
+	ctx, cancel := context.WithDeadline(ctx, v.until)
 	defer cancel()
 	failures := make([]failure, len(to))
 	var wg sync.WaitGroup
@@ -60,6 +61,10 @@ func (v *value) store(ctx context.Context, observers []route) {
 		}
 	}
 }
+
+// storeShare is what is kept for the store of the time that a broker waits, so that a provider that
+// uses up its own does not have the message refused for want of it.
+func storeShare(wait time.Duration) time.Duration { return min(wait/4, 500*time.Millisecond) }
 
 // notStored takes into the value that a durable observer will not hear of it.
 func (v *value) notStored(to telling, f failure) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ func (s *Spool) List(ctx context.Context) ([]Info, error) {
 	l := s.outJS.ListStreams(ctx)
 	for st := range l.Info() {
 		provider, dead, ok := s.providerOf(st.Config.Name)
-		if !ok {
+		if !ok || checkName(provider) != nil {
 			continue
 		}
 		i := by[provider]
@@ -95,6 +96,16 @@ func oldest(s jetstream.StreamState) time.Time {
 	return s.FirstTime
 }
 
+// providerName is as in the config. A name with a = could be that of another's dead letters.
+var providerName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
+
+func checkName(provider string) error {
+	if !providerName.MatchString(provider) {
+		return fmt.Errorf("%w: %q is no name of a provider", ErrNoStore, provider)
+	}
+	return nil
+}
+
 func (s *Spool) isOpen(provider string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,8 +126,11 @@ func (s *Spool) Letters(ctx context.Context, provider string, most int) (out []L
 // eachLetter calls f for a provider's dead letters, oldest first, until it answers
 // false.
 func (s *Spool) eachLetter(ctx context.Context, provider string, f func(*Letter) (bool, error)) error {
+	if err := checkName(provider); err != nil {
+		return err
+	}
 	st, err := s.outJS.Stream(ctx, s.dead(provider))
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrInvalidStreamName) {
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w: %s", ErrNoStore, provider)
 	}
 	if err != nil {
@@ -192,17 +206,24 @@ func (s *Spool) Retry(ctx context.Context, id string) error {
 	return s.retry(ctx, l)
 }
 
-// RetryAll does that with all dead letters of a provider, and says how many it were.
-func (s *Spool) RetryAll(ctx context.Context, provider string) (n int, err error) {
+// RetryAll does that with all dead letters that a provider has at this time, and says
+// how many it were.
+func (s *Spool) RetryAll(ctx context.Context, provider string) (int, error) {
+	return s.allLetters(ctx, provider, s.retry)
+}
+
+// allLetters does f with all dead letters that a provider has at this time, and not with
+// what dies meanwhile, maybe after it was tried again.
+func (s *Spool) allLetters(ctx context.Context, provider string, f func(context.Context, *Letter) error) (n int, err error) {
 	last, err := s.lastLetter(ctx, provider)
 	if err != nil {
 		return 0, err
 	}
 	err = s.eachLetter(ctx, provider, func(l *Letter) (bool, error) {
 		if l.seq > last {
-			return false, nil // it has been tried again already
+			return false, nil
 		}
-		if err := s.retry(ctx, l); err != nil {
+		if err := f(ctx, l); err != nil {
 			return false, err
 		}
 		n++
@@ -213,8 +234,11 @@ func (s *Spool) RetryAll(ctx context.Context, provider string) (n int, err error
 
 // lastLetter is the place of a provider's newest dead letter.
 func (s *Spool) lastLetter(ctx context.Context, provider string) (uint64, error) {
+	if err := checkName(provider); err != nil {
+		return 0, err
+	}
 	st, err := s.outJS.Stream(ctx, s.dead(provider))
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrInvalidStreamName) {
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return 0, fmt.Errorf("%w: %s", ErrNoStore, provider)
 	}
 	if err != nil {
@@ -252,28 +276,27 @@ func (s *Spool) drop(ctx context.Context, l *Letter) error {
 	return nil
 }
 
-// DropAll removes all dead letters of a provider for good, and says how many it were.
-func (s *Spool) DropAll(ctx context.Context, provider string) (n int, err error) {
-	err = s.eachLetter(ctx, provider, func(l *Letter) (bool, error) {
-		if err := s.drop(ctx, l); err != nil {
-			return false, err
-		}
-		n++
-		return true, nil
-	})
-	return n, err
+// DropAll removes all dead letters that a provider has at this time for good, and says
+// how many it were.
+func (s *Spool) DropAll(ctx context.Context, provider string) (int, error) {
+	return s.allLetters(ctx, provider, s.drop)
 }
 
 // DropOrphan removes all that is stored for a provider to whom nobody delivers it, and
 // says how many events and dead letters it were.
 func (s *Spool) DropOrphan(ctx context.Context, provider string) (n int, err error) {
-	if s.isOpen(provider) {
-		return 0, fmt.Errorf("%w: %s is a provider of the config", ErrInUse, provider)
+	if err := checkName(provider); err != nil {
+		return 0, err
 	}
+	dropped, err := s.beginDrop(provider)
+	if err != nil {
+		return 0, err
+	}
+	defer dropped()
 	found := false
 	for _, name := range []string{s.stream(provider), s.dead(provider)} {
 		st, err := s.outJS.Stream(ctx, name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrInvalidStreamName) {
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue
 		}
 		if err == nil {
@@ -289,4 +312,25 @@ func (s *Spool) DropOrphan(ctx context.Context, provider string) (n int, err err
 		return 0, fmt.Errorf("%w: %s", ErrNoStore, provider)
 	}
 	return n, nil
+}
+
+// beginDrop keeps what is stored for a provider from being opened until dropped is
+// called, unless it is open.
+func (s *Spool) beginDrop(provider string) (dropped func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.queues[provider] != nil:
+		return nil, fmt.Errorf("%w: %s is a provider of the config", ErrInUse, provider)
+	case s.dropping[provider] != nil:
+		return nil, fmt.Errorf("what is stored for %s is being removed already", provider)
+	}
+	over := make(chan struct{})
+	s.dropping[provider] = over
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.dropping, provider)
+		close(over)
+	}, nil
 }

@@ -39,11 +39,21 @@ type queue struct {
 	reader reader
 }
 
-func newQueue(s *Spool, provider string) *queue {
+// newQueue opens a provider's part, once after is closed if it is not nil.
+func newQueue(s *Spool, provider string, after <-chan struct{}) *queue {
 	q := &queue{s: s, provider: provider, subject: s.subject(provider), made: make(chan struct{})}
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	q.reader = reader{q: q, unacked: make(map[uint64]string)}
-	q.making.Go(q.makeStreams)
+	q.making.Go(func() {
+		if after != nil {
+			select {
+			case <-after:
+			case <-q.ctx.Done():
+				return
+			}
+		}
+		q.makeStreams()
+	})
 	return q
 }
 

@@ -72,10 +72,11 @@ type Spool struct {
 	acker       *acker
 	back        notifier // tells when a connection is there again
 
-	mu     sync.Mutex
-	closed bool
-	lost   bool
-	queues map[string]*queue // that are open
+	mu       sync.Mutex
+	closed   bool
+	lost     bool
+	queues   map[string]*queue        // that are open
+	dropping map[string]chan struct{} // closed when nothing is stored for the provider any more
 }
 
 // ownName is the Name of a server of our own.
@@ -85,7 +86,7 @@ const ownName = "hookmux"
 // be stored.
 func Open(o Options) (_ *Spool, err error) {
 	o = o.withDefaults()
-	s := &Spool{opts: o, log: o.Log, name: ownName, queues: make(map[string]*queue)}
+	s := &Spool{opts: o, log: o.Log, name: ownName, queues: make(map[string]*queue), dropping: make(map[string]chan struct{})}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -176,9 +177,9 @@ func hostName() (string, error) {
 
 // Queue implements mux.Spool.
 func (s *Spool) Queue(provider string) mux.Queue {
-	q := newQueue(s, provider)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	q := newQueue(s, provider, s.dropping[provider])
 	s.queues[provider] = q
 	return q
 }

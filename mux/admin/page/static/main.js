@@ -244,7 +244,7 @@ const acts = {
       const c = await api.reload();
       const parts = ['added', 'removed', 'restarted', 'changed'].filter((k) => c[k]?.length).map((k) => `${k} ${list(c[k])}`);
       if (c.reordered) parts.push('another order');
-      if (c.settings) parts.push('other settings');
+      if (c.settings?.length) parts.push(`other settings: ${c.settings.join(', ')}`);
       toast(`Reloaded: ${parts.length ? visible(parts.join('; ')) : 'nothing has changed'}.`);
       poll();
     },

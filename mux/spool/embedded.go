@@ -69,8 +69,8 @@ func lockDir(dir string) (*os.File, error) {
 // startTimeout is how long a server may take to read its store.
 const startTimeout = 5 * time.Minute
 
-// maxPayload is the largest event: as much as NATS takes.
-const maxPayload = 64 << 20
+// maxPayload is the largest message that JetStream keeps, with its headers.
+const maxPayload = 32 << 20
 
 func (e *embedded) start() error {
 	e.log.reset()

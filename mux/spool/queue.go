@@ -37,6 +37,9 @@ type queue struct {
 	watching sync.WaitGroup // over readers' connections
 
 	reader reader
+
+	mu       sync.Mutex
+	saidBury time.Time // when it was last logged that there are no dead letters
 }
 
 // newQueue opens a provider's part, once after is closed if it is not nil.
@@ -125,6 +128,9 @@ func (q *queue) Store(ctx context.Context, e *mux.Stored) error {
 			return q.ctx.Err()
 		}
 	}
+	if err := q.checkSize(e.Body); err != nil {
+		return err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -169,14 +175,60 @@ func (q *queue) Load(ctx context.Context, seq uint64) (*mux.Stored, error) {
 
 // Bury implements mux.Queue.
 func (q *queue) Bury(ctx context.Context, e *mux.Stored, why mux.Death) error {
-	err := q.s.publish(ctx, q.s.deadSubject(q.provider, e.ID), nats.Header{
+	header := nats.Header{
 		hookHeader: {e.Hook.String()}, timeHeader: {e.Time.UTC().Format(time.RFC3339Nano)},
-		triesHeader: {strconv.Itoa(why.Tries)}, errorHeader: {strconv.Quote(why.Error)},
-	}, e.Body)
-	if err == nil {
-		q.Done(e.Seq)
+		triesHeader: {strconv.Itoa(why.Tries)}, errorHeader: {quoted(why.Error)},
 	}
-	return err
+	for {
+		attempt, cancel := context.WithTimeout(ctx, askTimeout)
+		err := q.s.publish(attempt, q.s.deadSubject(q.provider, e.ID), header, e.Body)
+		over := attempt.Err() != nil
+		cancel()
+		if err == nil {
+			q.Done(e.Seq)
+			return nil
+		}
+		if ctx.Err() != nil || !over {
+			return err
+		}
+		q.sayCannotBury(err)
+		if err := q.ensure(); err != nil && ctx.Err() == nil { // somebody may have removed the stream
+			q.sayCannotBury(err)
+		}
+	}
+}
+
+// sayCannotBury logs that dead letters cannot be stored, at a bounded rate.
+func (q *queue) sayCannotBury(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if now := time.Now(); q.saidBury.IsZero() || now.Sub(q.saidBury) >= time.Minute {
+		q.saidBury = now
+		q.s.log.Error("dead letters cannot be stored: their clients' events wait, trying again and again", "provider", q.provider, "error", err)
+	}
+}
+
+// forHeaders is how much of what a server takes at once is kept for the headers, since
+// those of a dead letter are larger than those of the event it was.
+const forHeaders = 4 << 10
+
+// checkSize says that an event is too large to be stored, and to become a dead letter.
+func (q *queue) checkSize(body []byte) error {
+	if most := min(q.s.in.MaxPayload(), maxPayload) - forHeaders; most > 0 && int64(len(body)) > most {
+		return fmt.Errorf("the event is too large for the store: it has %d bytes, and %d are the most", len(body), most)
+	}
+	return nil
+}
+
+// quoted is an error's text for a header, shortened if need be.
+func quoted(text string) string {
+	const most = 3 << 10
+	q := strconv.Quote(text)
+	for len(q) > most {
+		text = text[:len(text)*3/4]
+		q = strconv.Quote(text + " …")
+	}
+	return q
 }
 
 // stored is a message as an event, but for its place.

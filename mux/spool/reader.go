@@ -35,8 +35,10 @@ const (
 	consumerName = "hookmux"
 	// Nothing is delivered again by JetStream.
 	ackWait = 365 * 24 * time.Hour
-	// What is under way from the server to us.
+	// What is under way from the server to us, at most. More is asked for when all that
+	// has been read, which costs one wait for so many events.
 	pullMessages = 512
+	pullBytes    = 8 << 20 // or the largest event, if that has more
 )
 
 func (r *reader) next() (*mux.Stored, error) {
@@ -174,7 +176,7 @@ func (r *reader) open(ctx context.Context, back <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	if r.it, err = c.Messages(jetstream.PullMaxMessages(pullMessages)); err != nil {
+	if r.it, err = c.Messages(jetstream.PullMaxMessagesWithBytesLimit(pullMessages, int(max(pullBytes, min(s.out.MaxPayload(), maxPayload)+forHeaders))), jetstream.PullThresholdMessages(1)); err != nil {
 		r.it = nil
 		return err
 	}

@@ -3,12 +3,10 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -74,6 +72,10 @@ const maxPayload = 32 << 20
 
 func (e *embedded) start() error {
 	e.log.reset()
+	closed, err := e.readClosed()
+	if err != nil {
+		return err
+	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "hookmux", DontListen: true, NoSigs: true,
 		JetStream: true, StoreDir: e.opts.Dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: math.MaxInt64 / 2,
@@ -89,72 +91,18 @@ func (e *embedded) start() error {
 		err = errors.New("the server did not start: " + e.log.last())
 	}
 	if err == nil {
-		err = e.checkStreams(srv)
+		err = e.checkStreams(srv, closed)
 	}
 	if err != nil {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return err
 	}
+	e.forgetClosed()
 	e.mu.Lock()
 	e.srv = srv
 	e.mu.Unlock()
 	return nil
-}
-
-// checkStreams says which streams are there and were not understood. The server goes
-// on without them, and we would begin them anew, as if nothing had been stored.
-func (e *embedded) checkStreams(srv *server.Server) error {
-	info, err := srv.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
-	if err != nil {
-		return err
-	}
-	known := make(map[string]bool)
-	for _, a := range info.AccountDetails {
-		for _, s := range a.Streams {
-			known[s.Name] = true
-			if lost := s.State.Lost; lost != nil && len(lost.Msgs) > 0 {
-				e.opts.Log.Error("the store is damaged: events that were stored cannot be read and are lost", "stream", s.Name, "events", len(lost.Msgs))
-			}
-		}
-	}
-	dir := filepath.Join(e.opts.Dir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams")
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, entry := range entries {
-		path := filepath.Join(dir, entry.Name())
-		if !strings.HasPrefix(entry.Name(), "hookmux=") {
-			continue // what a server leaves of a stream that it was removing
-		}
-		if known[entry.Name()] {
-			continue
-		}
-		if holdsNothing(path) { // we were killed while it was made
-			if err := os.RemoveAll(path); err != nil {
-				return err
-			}
-			continue
-		}
-		return fmt.Errorf("it is damaged: what is stored in %s cannot be read. The server says: %s. "+
-			"Put a copy of that directory back, or move it away to begin anew without what is in it", path, e.log.said(entry.Name()))
-	}
-	return nil
-}
-
-// holdsNothing says that no event can be in a stream's directory.
-func holdsNothing(path string) bool {
-	blocks, err := os.ReadDir(filepath.Join(path, "msgs"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return true
-	}
-	for _, b := range blocks {
-		if info, err := b.Info(); err != nil || info.Size() > 0 {
-			return false
-		}
-	}
-	return err == nil
 }
 
 // InProcessConn implements nats.InProcessConnProvider.
@@ -214,8 +162,10 @@ func (e *embedded) close() {
 	close(e.stop)
 	e.stopped.Wait()
 	if e.srv != nil {
+		ends := ends(e.srv)
 		e.srv.Shutdown()
 		e.srv.WaitForShutdown()
+		e.writeClosed(ends)
 	}
 	_ = e.lock.Close()
 }

@@ -79,7 +79,12 @@ func (l *natsLog) Warnf(format string, v ...any) {
 	if strings.HasPrefix(format, "Maximum payloads") {
 		return // the large ones are few
 	}
-	l.log.Warn(l.note(format, v))
+	text := l.note(format, v)
+	if strings.Contains(text, "corrupt") {
+		l.log.Error("the store may have lost events: it is damaged", "error", text)
+		return
+	}
+	l.log.Warn(text)
 }
 
 // Errorf takes an error.

@@ -284,6 +284,7 @@ func TestDamagedStore(t *testing.T) {
 		"its description": func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "meta.inf"), []byte("garbage"), 0o600)
 		},
+		"its events":              func(dir string) error { return os.RemoveAll(filepath.Join(dir, "msgs")) },
 		"its description is gone": func(dir string) error { return os.Remove(filepath.Join(dir, "meta.inf")) },
 		"its checksum":            func(dir string) error { return os.WriteFile(filepath.Join(dir, "meta.sum"), []byte("garbage"), 0o600) },
 	} {

@@ -88,7 +88,7 @@ func TestSchemaTakesWhatIsRight(t *testing.T) {
 
 // beyondSchema are broken files that the schema takes: it compares no two
 // values, knows little of addresses and nothing of files, and is asked about one document.
-var beyondSchema = []string{"admin_no_token_key", "admin_public", "admin_tls", "admin_token_missing", "admin_token_short", "admin_unix_tls", "admin_unix_token", "duplicate_hook", "durable_both", "durable_no_url", "listen_ipv6", "listen_port", "two_documents"}
+var beyondSchema = []string{"admin_no_token_key", "admin_public", "admin_tls", "admin_token_missing", "admin_token_short", "admin_unix_tls", "admin_unix_token", "duplicate_hook", "durable_both", "durable_no_name", "durable_no_url", "listen_ipv6", "listen_port", "two_documents"}
 
 // What the schema refuses, Parse refuses, and of the broken files it finds all
 // but those above.

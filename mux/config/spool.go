@@ -17,8 +17,7 @@ type Spool struct {
 	// URL is a NATS with JetStream that stores them instead, or several of one cluster;
 	// "" for none. It may hold a password.
 	URL string
-	// Name tells the streams of this hookmux from those of others; "" for the host's
-	// name.
+	// Name tells the streams of this hookmux from those of others; given with URL.
 	Name string
 	// Credentials is the path of a NATS credentials file, or "".
 	Credentials string
@@ -51,7 +50,7 @@ func (s *Spool) keys() []key {
 			value: directory(&s.Dir)},
 		{name: "url", doc: "store them in this NATS with JetStream instead, such as nats://nats-1:4222,nats://nats-2:4222; see NATS in the guide",
 			value: natsURL(&s.URL)},
-		{name: "name", doc: "what tells this hookmux from others in the same NATS. Without it, the host's name",
+		{name: "name", doc: "with url: by what this hookmux finds its events again, also on another machine; each hookmux has its own",
 			value: spoolName(&s.Name)},
 		{name: "credentials", doc: "the credentials file for that NATS, relative to this file",
 			value: filePath(&s.Credentials)},
@@ -132,14 +131,18 @@ func filePath(into *string) value {
 }
 
 // checkSpool checks what the keys mean together.
-func (r *reader) checkSpool(c *Config, at pair) {
+func (r *reader) checkSpool(c *Config, spool pair) {
 	given := make(map[string]pair)
-	if at.value != nil {
-		for _, p := range at.value.pairs {
+	if spool.value != nil {
+		for _, p := range spool.value.pairs {
 			given[p.key] = p
 		}
 	}
-	_, remote := given["url"]
+	at, remote := given["url"]
+	if _, named := given["name"]; remote && !named {
+		r.fail(at.line, "spool.name", "missing: by it hookmux finds its events again in the NATS of url, also when it runs on another machine or in a new pod. "+
+			"Each hookmux has its own, such as mux-1, or ${env:HOSTNAME} in a StatefulSet")
+	}
 	for _, key := range []string{"name", "credentials", "replicas"} {
 		if p, ok := given[key]; ok && !remote {
 			r.fail(p.line, "spool."+key, "this is about the NATS that url names, and there is no url")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,4 +78,15 @@ func TestStoreTooLate(t *testing.T) {
 			t.Errorf("stored %v", got)
 		}
 	})
+}
+
+// A NATS of others without a name would take what is not ours, or lose what is.
+func TestNATSNeedsName(t *testing.T) {
+	t.Parallel()
+	if s, err := spool.Open(spool.Options{URL: "nats://127.0.0.1:1"}); err == nil || !strings.Contains(err.Error(), "spool.name") {
+		if s != nil {
+			s.Close()
+		}
+		t.Errorf("opened: %v", err)
+	}
 }

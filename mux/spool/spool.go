@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +21,7 @@ type Options struct {
 	Dir string
 	// URL is a NATS that runs already, instead, or several of one cluster.
 	URL string
-	// Name tells our streams there from those of others. Default: the host's name.
+	// Name tells our streams there from those of others; URL needs one.
 	Name string
 	// Credentials is the path of a credentials file for URL.
 	Credentials string
@@ -107,9 +106,7 @@ func Open(o Options) (_ *Spool, err error) {
 		connect = append(connect, nats.InProcessServer(s.own), nats.ReconnectWait(50*time.Millisecond))
 	} else {
 		if s.name = o.Name; s.name == "" {
-			if s.name, err = hostName(); err != nil {
-				return nil, err
-			}
+			return nil, errors.New("a store in a NATS needs a name, by which its events are found again (spool.name)")
 		}
 		connect = append(connect, nats.RetryOnFailedConnect(true), nats.ReconnectWait(250*time.Millisecond),
 			nats.PingInterval(5*time.Second), nats.MaxPingsOutstanding(2),
@@ -159,20 +156,6 @@ func (s *Spool) connected() {
 		s.log.Info("the connection to the store is back")
 	}
 	s.lost = false
-}
-
-// hostName is the host's name, as far as it may be part of a stream's.
-func hostName() (string, error) {
-	name, err := os.Hostname()
-	if err != nil {
-		return "", fmt.Errorf("the host has no name, so the streams need one (spool.name): %w", err)
-	}
-	return strings.Map(func(r rune) rune {
-		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
-			return r
-		}
-		return '-'
-	}, name), nil
 }
 
 // Queue implements mux.Spool.

@@ -46,7 +46,7 @@ type queue struct {
 func newQueue(s *Spool, provider string, after <-chan struct{}) *queue {
 	q := &queue{s: s, provider: provider, subject: s.subject(provider), made: make(chan struct{})}
 	q.ctx, q.stop = context.WithCancel(context.Background())
-	q.reader = reader{q: q, unacked: make(map[uint64]string)}
+	q.reader = newReader(q)
 	q.making.Go(func() {
 		if after != nil {
 			select {
@@ -147,14 +147,20 @@ func (q *queue) Done(seq uint64) { q.reader.done(seq) }
 
 // Load implements mux.Queue.
 func (q *queue) Load(ctx context.Context, seq uint64) (*mux.Stored, error) {
+	place, id, ok := q.reader.place(seq)
+	if !ok {
+		return nil, mux.ErrNotStored
+	}
 	for {
 		back := q.s.back.wait()
 		st, err := q.s.outJS.Stream(ctx, q.s.stream(q.provider))
 		var m *jetstream.RawStreamMsg
 		if err == nil {
-			m, err = st.GetMsg(ctx, seq)
+			m, err = st.GetMsg(ctx, place)
 		}
 		switch {
+		case err == nil && q.reader.idHash(m.Header) != id: // another one is in its place
+			return nil, mux.ErrNotStored
 		case err == nil:
 			e, err := stored(m.Header, m.Data, m.Time)
 			if e != nil {

@@ -56,7 +56,7 @@ func (e *embedded) checkStreams(srv *server.Server, closed map[string]end) error
 			case len(lost.Msgs) > 0:
 				e.sayLost(s.Name, fmt.Sprintf("%d cannot be read", len(lost.Msgs)))
 			case lost.Bytes > 0:
-				e.sayLost(s.Name, fmt.Sprintf("%d bytes of its files cannot be read", lost.Bytes))
+				e.sayLost(s.Name, fmt.Sprintf("%d bytes of its files cannot be read (if hookmux was killed, perhaps only what was being stored)", lost.Bytes))
 			}
 		}
 	}

@@ -23,11 +23,19 @@
 // which would be out of order: package mux does, from what it has in memory.
 //
 // A message that did not arrive is noticed by a gap in the consumer's numbers; reading
-// then begins anew, and what has been taken already is skipped.
+// then begins anew, and what has been taken already is skipped. It is known by its id: a
+// store that has lost its end, or was emptied, uses its numbers again. Only what the
+// present reading has given is acknowledged.
+//
+// # Waiting
+//
+// A write to a server that hangs keeps its caller. One goroutine writes events and another
+// one acknowledgements, so that Store comes back when its time is over, and Done at once.
 //
 // # What survives
 //
 // A message is acknowledged to us when it was written to its file, so that the end of
 // this process loses nothing. A power cut may lose what was written within
-// Options.Sync, or nothing with SyncAlways.
+// Options.Sync, or nothing with SyncAlways. What a server of our own has lost is logged when
+// it starts.
 package spool

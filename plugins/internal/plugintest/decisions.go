@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,14 +21,20 @@ import (
 	exhookv3 "github.com/hookmux/hookmux/proto/emqx/exhook/v3"
 )
 
-// RunWith is Run with this under `config`, and further keys.
+// RunWith is Run with this under `config`, and further keys. A decision may take as long as it
+// needs on a machine that is busy with many tests.
 func RunWith(t testing.TB, pluginConfig any, keys ...string) *Hookmux {
 	t.Helper()
 	data, err := json.Marshal(pluginConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Run(t, strings.Join(append(keys, "start_timeout: 1m", "config: "+string(data), ""), "\n"))
+	for _, k := range []string{"timeout", "start_timeout"} {
+		if !slices.ContainsFunc(keys, func(key string) bool { return strings.HasPrefix(key, k+":") }) {
+			keys = append(keys, k+": 1m")
+		}
+	}
+	return RunTop(t, "timeout: 1m", strings.Join(append(keys, "config: "+string(data), ""), "\n"))
 }
 
 // Login is the answer to client.authenticate.

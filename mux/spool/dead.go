@@ -248,7 +248,8 @@ func (s *Spool) lastLetter(ctx context.Context, provider string) (uint64, error)
 }
 
 func (s *Spool) retry(ctx context.Context, l *Letter) error {
-	once := uuid.NewString() // not the event's id: JetStream might take it for a repetition
+	// Not the event's id, whose repetition this would be; and the same for everyone who retries this letter.
+	once := fmt.Sprint(l.ID, "-", l.seq)
 	err := s.publish(ctx, s.subject(l.Provider), nats.Header{nats.MsgIdHdr: {once}, idHeader: {l.ID}, hookHeader: {l.Hook.String()}}, l.Body)
 	if err != nil {
 		return fmt.Errorf("store the event again: %w", err)
@@ -268,9 +269,13 @@ func (s *Spool) Drop(ctx context.Context, id string) error {
 func (s *Spool) drop(ctx context.Context, l *Letter) error {
 	st, err := s.outJS.Stream(ctx, s.dead(l.Provider))
 	if err == nil {
-		err = st.DeleteMsg(ctx, l.seq)
+		if err = st.DeleteMsg(ctx, l.seq); err != nil {
+			if _, gone := st.GetMsg(ctx, l.seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
+				return nil // somebody else was first
+			}
+		}
 	}
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	if err != nil {
 		return fmt.Errorf("remove a dead letter: %w", err)
 	}
 	return nil

@@ -24,7 +24,7 @@
 //
 // # What a further plugin costs
 //
-// The mark for a further deciding plugin, 0.6 of a direct call, is missed: it is 0.65
+// The mark for a further deciding plugin, 0.6 of a direct call, is missed: it is 0.6
 // to 0.7. What was tried for the way of a decision, and sync_each_cpu:
 //
 //   - each decision sent at once: 1.3

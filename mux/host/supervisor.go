@@ -270,10 +270,10 @@ func (h *Plugin) once(ctx, starting context.Context) (upSince time.Time, err err
 	h.set(Up, func(s *State) { s.Pid, s.Problems = c.proc.pid(), c.proc.limits.problems })
 	h.log.Info("plugin is up", "pid", c.proc.pid(), "protocol", c.client.NegotiatedVersion(), "hooks", describe(c.declared))
 	h.opts.OnUp()
-	h.settle()
 	sctx, cancel := context.WithTimeout(ctx, h.spec.StartTimeout)
 	showBrokers(sctx, c.conn, h.opts.Mux)
 	cancel()
+	h.settle() // who waits for that may have a broker load at once, which would then be told of twice
 
 	err = h.watch(ctx, c)
 	c.link.Down()

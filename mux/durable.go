@@ -366,6 +366,7 @@ func (d *durable) load(b *backlog) {
 		d.mu.Lock()
 		d.loading--
 		d.mu.Unlock()
+		signal(d.wake) // another may be loaded, also when this one is gone
 		switch {
 		case err == nil:
 			d.mu.Lock()
